@@ -1,0 +1,31 @@
+/* A state dict: named float32 tensors, as a reader of model files (engine/safetensors.h, and others to come) leaves
+ * them. Immutable once read; any thread may read one. */
+#ifndef MLPD_ENGINE_STATE_DICT_H
+#define MLPD_ENGINE_STATE_DICT_H
+
+#include <stddef.h>
+
+enum { TENSOR_DIMS_MAX = 8 };
+
+struct tensor {
+    char *name;        /* "linear_relu_stack.0.weight" */
+    const char *dtype; /* as PyTorch names what the file holds: "torch.float32" */
+    size_t shape[TENSOR_DIMS_MAX];
+    size_t dims;       /* 0 for a scalar */
+    size_t count;      /* product of shape */
+    const float *data; /* count floats, C order; owned by the state dict */
+};
+
+struct state_dict {
+    struct tensor *tensors; /* in the file's order */
+    size_t count;
+    void *storage; /* what the tensors' data point into */
+};
+
+/* NULL if there is none of that name. */
+const struct tensor *state_dict_find(const struct state_dict *dict, const char *name);
+
+/* Takes NULL. */
+void state_dict_free(struct state_dict *dict);
+
+#endif

@@ -1,0 +1,17 @@
+/* Base64 (RFC 4648 section 4, and section 5's URL alphabet). Stateless; any thread may call it. */
+#ifndef MLPD_SERVER_BASE64_H
+#define MLPD_SERVER_BASE64_H
+
+#include <stddef.h>
+
+#include "engine/status.h"
+
+/* An upper bound on the bytes that `len` characters decode to. */
+size_t base64_decoded_max(size_t len);
+
+/* Decodes `len` characters, padded or not, into dst (base64_decoded_max(len) bytes; may be the text's own memory).
+ * Line breaks are passed over; anything else that is not of the alphabet, a bad length, or bits left over are refused
+ * with the position. */
+enum status base64_decode(const char *text, size_t len, void *dst, size_t *ret_len, struct error *err);
+
+#endif

@@ -1,0 +1,47 @@
+/* Pictures to gray rows: PNG, JPEG, BMP and PNM (PGM, PPM) read by stb_image, then alpha over black, ITU-R 601 luma
+ * (as Pillow's convert("L")), and an antialiased bilinear resize (as Pillow's resize((w, h), BILINEAR)).
+ * Stateless but for a thread-local budget while a picture is read; any thread may call it.
+ *
+ * Memory: stb_image's allocations are counted against a budget that the declared width and height (read before
+ * anything is inflated) and the body's length allow; a picture that lies about its size is refused when it passes it.
+ */
+#ifndef MLPD_SERVER_IMAGE_H
+#define MLPD_SERVER_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/status.h"
+
+enum image_format { IMAGE_NONE, IMAGE_PNG, IMAGE_JPEG, IMAGE_BMP, IMAGE_PNM };
+
+struct image_options {
+    size_t width, height; /* of the result */
+    size_t pixels_max;    /* a picture that declares more is refused before it is read */
+    bool refuse_resize;   /* ?resize=0: another size is an error */
+    bool invert;          /* ?invert=1: 255 - gray, after the resize */
+};
+
+struct image_info {
+    size_t width, height; /* as the picture came */
+    bool resized;         /* they differ from what was asked for */
+};
+
+/* Which format the full signature at the head of the data is: PNG's 8 bytes, JPEG's FF D8 FF, "BM" with a size field
+ * that fits the length, "P5"/"P6" followed by white space. IMAGE_NONE if none. */
+enum image_format image_sniff(const void *data, size_t len);
+
+/* "PNG", "JPEG", ...; "none". */
+const char *image_format_name(enum image_format format);
+
+/* Decodes the picture into ret_gray, (height, width) bytes. Untouched on failure: ret_gray and *ret_info. */
+enum status image_decode(const void *data, size_t len, const struct image_options *options, uint8_t *ret_gray,
+                         struct image_info *ret_info, struct error *err);
+
+/* Pillow's resize of an 8-bit gray picture with the BILINEAR filter (a triangle whose support grows with the reduction):
+ * src is (src_height, src_width), dst is (dst_height, dst_width). */
+enum status image_resize_gray(const uint8_t *src, size_t src_width, size_t src_height, uint8_t *dst,
+                              size_t dst_width, size_t dst_height, struct error *err);
+
+#endif
