@@ -24,6 +24,8 @@
 #include "engine/status.h"
 #include "engine/structure.h"
 
+struct state_dict;
+
 enum layer_type { LAYER_FLATTEN, LAYER_LINEAR, LAYER_RELU, LAYER_SOFTMAX, LAYER_DROPOUT, LAYER_IDENTITY };
 
 struct layer {
@@ -65,6 +67,8 @@ struct model {
     float pixel_divisor;
     float pixel_scale[256]; /* pixel_scale[b] = b / pixel_divisor, divided in float32 as torch does */
     char **labels;          /* out_features of them, or NULL */
+
+    struct state_dict *state_dict; /* holds the parameters' values; NULL after model_drop_weights */
 };
 
 /* Reads the folder `path`. Every fault is one message with the file, what was found, what was expected and the mend;

@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "engine/status.h"
+
 enum { TENSOR_DIMS_MAX = 8 };
 
 struct tensor {
@@ -19,10 +21,15 @@ struct tensor {
 struct state_dict {
     struct tensor *tensors; /* in the file's order */
     size_t count;
-    void *storage; /* what the tensors' data point into */
+    const struct tensor **by_name; /* the same, sorted; made by state_dict_index */
+    void *storage;                 /* what the tensors' data point into */
 };
 
-/* NULL if there is none of that name. */
+/* Sorts the names, so that they can be found; a reader calls it once all tensors have theirs. A name that stands twice
+ * is refused. */
+enum status state_dict_index(struct state_dict *dict, struct error *err);
+
+/* NULL if there is none of that name. After state_dict_index. */
 const struct tensor *state_dict_find(const struct state_dict *dict, const char *name);
 
 /* Takes NULL. */

@@ -6,9 +6,12 @@
 
 #include <stddef.h>
 
+enum { TENSOR_TEXT_DIMS_MAX = 16 };
+
 /* What str(tensor) says, for example "tensor([0.0320, 0.0142], grad_fn=<SliceBackward0>)".
- * data: product of shape[0..dims) floats, C order. suffixes: what PyTorch adds behind the values, for example
- * {"device='cuda:0'", "grad_fn=<SliceBackward0>"}, broken over lines as PyTorch breaks them.
+ * data: product of shape[0..dims) floats, C order; dims is at most TENSOR_TEXT_DIMS_MAX.
+ * suffixes: what PyTorch adds behind the values, for example {"device='cuda:0'", "grad_fn=<SliceBackward0>"}, broken
+ * over lines as PyTorch breaks them.
  * The caller frees the text; NULL only if out of memory. */
 char *tensor_text(const float *data, const size_t *shape, size_t dims, const char *const *suffixes,
                   size_t suffix_count);

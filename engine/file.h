@@ -1,0 +1,31 @@
+/* Files that are read whole: regular files only (a FIFO or a device would block or never end), of a bounded size,
+ * each failure with the path and the mend. Stateless; any thread may call it. */
+#ifndef MLPD_ENGINE_FILE_H
+#define MLPD_ENGINE_FILE_H
+
+#include <stddef.h>
+
+#include "engine/status.h"
+
+struct file {
+    int fd;
+    size_t size; /* bytes, as it was opened */
+};
+
+/* Opens a regular file of at most `bytes_max` bytes for reading; to be closed with file_close. */
+enum status file_open(const char *path, size_t bytes_max, struct file *ret, struct error *err);
+
+/* Reads the next `len` bytes. A file that ends before is an error: it was cut since it was opened. The message does not
+ * say the path; file_error puts it there. */
+enum status file_read_exactly(const struct file *file, void *dst, size_t len, struct error *err);
+
+void file_close(struct file *file);
+
+/* Reads the whole file. On success *ret_data holds *ret_len bytes and a NUL behind them; the caller frees it. */
+enum status file_read(const char *path, size_t bytes_max, char **ret_data, size_t *ret_len, struct error *err);
+
+/* Puts the path in front of the message in `err` (its end only, if it is long) and keeps status and hint. Returns
+ * `status`, so that a reader of bytes becomes a reader of files in one line. `err` may be NULL. */
+enum status file_error(const char *path, enum status status, struct error *err);
+
+#endif

@@ -1,0 +1,58 @@
+#include "engine/state_dict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/utf8.h"
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+enum status state_dict_index(struct state_dict *dict, struct error *err)
+{
+    const struct tensor **by_name = calloc(dict->count ? dict->count : 1, sizeof *by_name);
+    if (!by_name)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for an index of %zu tensors", dict->count);
+    for (size_t i = 0; i < dict->count; i++)
+        by_name[i] = &dict->tensors[i];
+    qsort(by_name, dict->count, sizeof *by_name, compare_names);
+    for (size_t i = 1; i < dict->count; i++) {
+        const char *name = by_name[i]->name;
+        if (strcmp(by_name[i - 1]->name, name) == 0) {
+            free(by_name);
+            error_set(err, STATUS_INVALID, "two tensors are named \"%.*s\"", utf8_cut(name, strlen(name), 160),
+                      name);
+            return error_hint(err, "write the file anew: a state dict has each name once");
+        }
+    }
+    dict->by_name = by_name;
+    return STATUS_OK;
+}
+
+static int compare_name(const void *key, const void *member)
+{
+    const struct tensor *const *tensor = member;
+    return strcmp(key, (*tensor)->name);
+}
+
+const struct tensor *state_dict_find(const struct state_dict *dict, const char *name)
+{
+    const struct tensor *const *found = bsearch(name, dict->by_name, dict->count, sizeof *dict->by_name,
+                                                compare_name);
+    return found ? *found : NULL;
+}
+
+void state_dict_free(struct state_dict *dict)
+{
+    if (!dict)
+        return;
+    for (size_t i = 0; dict->tensors && i < dict->count; i++)
+        free(dict->tensors[i].name);
+    free(dict->tensors);
+    free(dict->by_name);
+    free(dict->storage);
+    free(dict);
+}
