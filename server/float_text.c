@@ -52,8 +52,9 @@ static int floor_log2_pow10(int k)
  * 32 bits below the result: it does not count. */
 static uint32_t round_to_odd(uint64_t power, uint32_t n)
 {
-    uint64_t product = (uint64_t)(((unsigned __int128)power * n) >> 32);
-    return (uint32_t)(product >> 32) | ((uint32_t)product > 1);
+    uint64_t low = (power & UINT32_MAX) * n;
+    uint64_t high = (power >> 32) * n + (low >> 32);
+    return (uint32_t)(high >> 32) | ((uint32_t)high > 1);
 }
 
 /* The shortest decimal in the interval of c * 2^q; `is_narrow_below`: the float below is only half as far away as the
