@@ -15,14 +15,9 @@
 #include <stddef.h>
 
 #include "engine/status.h"
+#include "server/json_text.h"
 
 enum { JSON_TENSOR_DIMS_MAX = 8 };
-
-/* A JSON string, still escaped, inside the text. */
-struct json_string {
-    const char *data;
-    size_t len;
-};
 
 struct json_tensor {
     /* Set by the caller before the call: storage that is grown with realloc as needed; may be NULL and 0. */
@@ -41,19 +36,9 @@ struct json_tensor {
     bool is_uint8; /* "dtype":"uint8": all values were checked to be whole and 0..255 */
 };
 
-/* Whether the whole text is one well-formed JSON value of any kind, whatever it says. */
-bool json_is_valid(const char *text, size_t len);
-
 /* Reads `len` bytes; text[len] must be readable and '\0'. Errors name line, column (bytes, from 1), what stands there and
  * what was expected; ragged arrays are refused with both lengths and where; numbers mixed with strings likewise.
  * Storage stays the caller's to free, on failure too. */
 enum status json_tensor_read(const char *text, size_t len, struct json_tensor *tensor, struct error *err);
-
-/* Undoes a string's escapes into dst (string.len bytes are enough). Returns the length. */
-size_t json_string_unescape(struct json_string string, char *dst);
-
-/* Reads one JSON number at text (NUL-terminated somewhere), correctly rounded to float32. Returns the end of the number,
- * or NULL if there is none by RFC 8259's grammar. An overflow gives infinity. */
-const char *json_number_read(const char *text, float *ret_value);
 
 #endif
