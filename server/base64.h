@@ -9,9 +9,9 @@
 /* An upper bound on the bytes that `len` characters decode to. */
 size_t base64_decoded_max(size_t len);
 
-/* Decodes `len` characters, padded or not, into dst (base64_decoded_max(len) bytes; may be the text's own memory).
- * Line breaks are passed over; anything else that is not of the alphabet, a bad length, or bits left over are refused
- * with the position. */
+/* Decodes `len` characters, padded or not, into dst (base64_decoded_max(len) bytes; may be the text's own memory). The
+ * two alphabets may be mixed, and line breaks are passed over; anything else that is not of the alphabets, a bad length,
+ * wrong padding, or bits left over are refused with the position. On failure dst holds nothing of use. */
 enum status base64_decode(const char *text, size_t len, void *dst, size_t *ret_len, struct error *err);
 
 #endif
