@@ -20,9 +20,12 @@ struct npy {
     bool fortran_order;
     size_t shape[NPY_DIMS_MAX];
     size_t dims;
-    size_t count;              /* product of shape */
+    size_t count; /* product of shape; no product of some of the dimensions overflows, even if it is 0 */
     const unsigned char *data; /* count elements inside the bytes that were parsed */
 };
+
+/* The bytes of one element. */
+size_t npy_item_bytes(enum npy_dtype dtype);
 
 /* Whether the bytes begin with the magic "\x93NUMPY". */
 bool npy_sniff(const void *data, size_t len);
