@@ -1,9 +1,11 @@
-/* Pictures to gray rows: PNG, JPEG, BMP and PNM (PGM, PPM) read by stb_image, then alpha over black, ITU-R 601 luma
- * (as Pillow's convert("L")), and an antialiased bilinear resize (as Pillow's resize((w, h), BILINEAR)).
+/* Pictures to gray rows: PNG, JPEG and BMP read by stb_image, PNM (binary PGM, PPM) read in place, then alpha over
+ * black, ITU-R 601 luma (as Pillow's convert("L")), and an antialiased bilinear resize (as Pillow's
+ * resize((w, h), BILINEAR)). 16 bits a sample are cut to their high byte; a PNM's are scaled by its largest sample.
  * Stateless but for a thread-local budget while a picture is read; any thread may call it.
  *
- * Memory: stb_image's allocations are counted against a budget that the declared width and height (read before
- * anything is inflated) and the body's length allow; a picture that lies about its size is refused when it passes it.
+ * A file is walked before it is decoded: one that is cut, broken (a PNG's CRCs included) or larger than allowed is
+ * refused there. Memory: stb_image's allocations are counted against a budget that the declared width and height and the
+ * compressed data's length allow; a picture that lies about its size is refused when it passes it.
  */
 #ifndef MLPD_SERVER_IMAGE_H
 #define MLPD_SERVER_IMAGE_H
@@ -29,7 +31,7 @@ struct image_info {
 };
 
 /* Which format the full signature at the head of the data is: PNG's 8 bytes, JPEG's FF D8 FF, "BM" with a size field
- * that fits the length, "P5"/"P6" followed by white space. IMAGE_NONE if none. */
+ * that is at most the length and beyond the pixels' offset, "P5"/"P6" followed by white space. IMAGE_NONE if none. */
 enum image_format image_sniff(const void *data, size_t len);
 
 /* "PNG", "JPEG", ...; "none". */

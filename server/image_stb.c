@@ -1,0 +1,148 @@
+/* The one place where stb_image is compiled in (Debian 12 has v2.27).
+ *
+ * Its allocations come from here, for three reasons. They are counted against a budget, so that a picture cannot inflate
+ * to more than it declared. They are zeroed: stb_image reads tables and planes that a broken JPEG never filled, and
+ * zeros make that a wrong picture, the same one each time, rather than a walk off a table's end or another request's
+ * memory. And they are kept in a list, so that what stb_image forgets when an allocation fails is freed all the same.
+ */
+#include "server/image_parts.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Stands before each allocation; its size keeps the bytes after it aligned as malloc's. */
+struct block {
+    struct block *previous, *next;
+    size_t size;
+} __attribute__((aligned(16)));
+
+/* Of the decode that runs on this thread. */
+static _Thread_local struct {
+    struct block *blocks;
+    size_t left;
+    bool exceeded;  /* an allocation was refused because it passed the budget */
+    bool no_memory; /* ... because there was no memory */
+} budget;
+
+static void *budget_malloc(size_t size)
+{
+    if (size > budget.left) {
+        budget.exceeded = true;
+        return NULL;
+    }
+    struct block *block = calloc(1, sizeof *block + size);
+    if (!block) {
+        budget.no_memory = true;
+        return NULL;
+    }
+    block->size = size;
+    block->next = budget.blocks;
+    if (block->next)
+        block->next->previous = block;
+    budget.blocks = block;
+    budget.left -= size;
+    return block + 1;
+}
+
+/* Takes the block out of the list; from then on it is the taker's. */
+static struct block *budget_take(void *memory)
+{
+    struct block *block = (struct block *)memory - 1;
+    if (block->next)
+        block->next->previous = block->previous;
+    if (block->previous)
+        block->previous->next = block->next;
+    else
+        budget.blocks = block->next;
+    budget.left += block->size;
+    return block;
+}
+
+static void budget_free(void *memory)
+{
+    if (memory)
+        free(budget_take(memory));
+}
+
+static void *budget_realloc(void *memory, size_t old_size, size_t size)
+{
+    void *grown = budget_malloc(size);
+    if (grown && memory) {
+        memcpy(grown, memory, old_size < size ? old_size : size);
+        budget_free(memory);
+    }
+    return grown;
+}
+
+#define STBI_MALLOC(size)                      budget_malloc(size)
+#define STBI_REALLOC_SIZED(memory, from, size) budget_realloc(memory, from, size)
+#define STBI_FREE(memory)                      budget_free(memory)
+/* A sender's bytes must not end the program. The one assertion that they can fail is harmless: the 256th code of a JPEG
+ * Huffman table stands in the fast table under the number that means "none", and is then looked up the slow way. */
+#define STBI_ASSERT(condition) ((void)(condition))
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+
+/* A corrupt JPEG makes stb_image v2.27 add and shift ints beyond their range: undefined in C, a wrong pixel on every
+ * machine that this runs on, and no index comes of it. So these two checks of UndefinedBehaviorSanitizer are off for it,
+ * here for clang; gcc has no such pragma, and gets -fno-sanitize for this file from the Makefile. */
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((no_sanitize("shift", "signed-integer-overflow"))), apply_to = function)
+#endif
+/* Most of what stb_image offers is not used here. gcc says so at the end of the file, so this is not taken back. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include <stb/stb_image.h>
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+
+static enum status refuse(const struct image_file *file, const struct image_header *header, struct error *err)
+{
+    if (budget.no_memory)
+        return error_set(err, STATUS_NO_MEMORY, "out of memory while reading a %s of %zux%zu",
+                         image_format_name(file->format), header->width, header->height);
+    if (!budget.exceeded)
+        return image_refuse_broken(file, err, "%s",
+                                   stbi_failure_reason() ? stbi_failure_reason() : "it ends early");
+    error_set(err, STATUS_INVALID, "%s inflates to more than its declared %zux%zu needs",
+              image_format_name(file->format), header->width, header->height);
+    return error_hint(err, "the file's data does not belong to its header; save the picture again and send that");
+}
+
+enum status image_stb_read(const struct image_file *file, const struct image_header *header, uint8_t **ret_pixels,
+                           size_t *ret_channels, struct error *err)
+{
+    if (file->len > INT_MAX)
+        return image_refuse_kind(file, err, "%zu bytes, and %d are the most", file->len, INT_MAX);
+    memset(&budget, 0, sizeof budget);
+    budget.left = header->budget_bytes;
+    int width = 0, height = 0, channels = 0;
+    uint8_t *pixels = stbi_load_from_memory(file->data, (int)file->len, &width, &height, &channels, 0);
+    enum status status = STATUS_OK;
+    if (!pixels)
+        status = refuse(file, header, err);
+    else if ((size_t)width != header->width || (size_t)height != header->height)
+        status = image_refuse_broken(file, err, "it declares two sizes, %zux%zu and %dx%d", header->width,
+                                     header->height, width, height);
+    if (status == STATUS_OK) {
+        budget_take(pixels);
+        *ret_pixels = pixels;
+        *ret_channels = (size_t)channels;
+    }
+    while (budget.blocks)
+        budget_free(budget.blocks + 1);
+    return status;
+}
+
+void image_stb_free(uint8_t *pixels)
+{
+    if (pixels)
+        free((struct block *)(void *)pixels - 1);
+}
