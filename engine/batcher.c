@@ -1,0 +1,276 @@
+#include "engine/batcher.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+/* A batch that is shared out among idle workers keeps at least this many rows: below it, a row costs more. */
+enum { SHARE_ROWS_MIN = 48 };
+
+struct worker {
+    struct batcher *batcher;
+    struct executor *executor;
+    pthread_t thread;
+    bool started;
+    /* A batch has at most batch_max parts, each of at least one row; `jobs` are their owners. */
+    struct batch_part *parts;
+    struct job **jobs;
+    size_t part_count;
+};
+
+struct batcher {
+    const struct backend *backend;
+    size_t queue_max;
+    struct worker *workers;
+    size_t worker_count;
+
+    pthread_mutex_t lock; /* guards all below, and the batcher's own fields of every queued job */
+    pthread_cond_t work;  /* there are rows, or it is closed */
+    struct job *head, *tail;
+    size_t queued_rows;
+    size_t idle_workers; /* that wait for `work` */
+    bool closed;
+};
+
+static void push_tail(struct batcher *batcher, struct job *job)
+{
+    job->next = NULL;
+    if (batcher->tail)
+        batcher->tail->next = job;
+    else
+        batcher->head = job;
+    batcher->tail = job;
+}
+
+static struct job *pop_head(struct batcher *batcher)
+{
+    struct job *job = batcher->head;
+    batcher->head = job->next;
+    if (!batcher->head)
+        batcher->tail = NULL;
+    return job;
+}
+
+/* How many rows the caller, a worker about to compute, takes now: all, but an even share where others are idle. */
+static size_t share_of_queue(const struct batcher *batcher)
+{
+    size_t workers = batcher->idle_workers + 1;
+    size_t share = (batcher->queued_rows + workers - 1) / workers;
+    if (share < SHARE_ROWS_MIN)
+        share = SHARE_ROWS_MIN;
+    return share < batcher->backend->batch_max ? share : batcher->backend->batch_max;
+}
+
+static void take_rows(struct worker *worker, struct job *job, size_t count)
+{
+    const struct model *model = worker->batcher->backend->model;
+    size_t row_bytes = model->in_features * (job->dtype == ROW_UINT8 ? 1 : sizeof(float));
+    worker->jobs[worker->part_count] = job;
+    worker->parts[worker->part_count++] = (struct batch_part){
+        .rows = (const char *)job->rows + job->taken * row_bytes,
+        .dtype = job->dtype,
+        .count = count,
+        .logits = job->logits + job->taken * model->out_features,
+        .probabilities = job->probabilities + job->taken * model->out_features,
+        .classes = job->classes + job->taken,
+    };
+    job->taken += count;
+    worker->batcher->queued_rows -= count;
+}
+
+/* Takes a batch off the queue. Called with the lock held and rows queued. */
+static void take_batch(struct worker *worker)
+{
+    struct batcher *batcher = worker->batcher;
+    size_t room = share_of_queue(batcher);
+    worker->part_count = 0;
+    while (room && batcher->head) {
+        struct job *job = pop_head(batcher);
+        size_t count = job->count - job->taken < room ? job->count - job->taken : room;
+        take_rows(worker, job, count);
+        room -= count;
+        if (job->taken < job->count)
+            push_tail(batcher, job);
+    }
+}
+
+static void fail_job(struct job *job, enum status status, const struct error *err)
+{
+    job->status = status;
+    if (job->error)
+        *job->error = *err;
+}
+
+/* Books the batch's outcome and returns the jobs that are whole now, linked. Called with the lock held. */
+static struct job *finish_batch(struct worker *worker, enum status status, const struct error *err)
+{
+    struct job *whole = NULL;
+    for (size_t i = worker->part_count; i-- > 0;) {
+        struct job *job = worker->jobs[i];
+        if (status != STATUS_OK)
+            fail_job(job, status, err);
+        job->finished += worker->parts[i].count;
+        if (job->finished == job->count) {
+            job->next = whole;
+            whole = job;
+        }
+    }
+    return whole;
+}
+
+static void announce(struct job *whole)
+{
+    while (whole) {
+        struct job *job = whole;
+        whole = job->next;
+        job->done(job);
+    }
+}
+
+/* Waits for rows. False when the batcher is closed and nothing is left. Called, and returns, with the lock held. */
+static bool wait_for_rows(struct batcher *batcher)
+{
+    while (!batcher->head && !batcher->closed) {
+        batcher->idle_workers++;
+        pthread_cond_wait(&batcher->work, &batcher->lock);
+        batcher->idle_workers--;
+    }
+    return batcher->head != NULL;
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *worker = argument;
+    struct batcher *batcher = worker->batcher;
+    pthread_mutex_lock(&batcher->lock);
+    while (wait_for_rows(batcher)) {
+        take_batch(worker);
+        if (batcher->head && batcher->idle_workers)
+            pthread_cond_signal(&batcher->work);
+        pthread_mutex_unlock(&batcher->lock);
+
+        struct error err;
+        enum status status = batcher->backend->ops->run(worker->executor, worker->parts, worker->part_count, &err);
+
+        pthread_mutex_lock(&batcher->lock);
+        struct job *whole = finish_batch(worker, status, &err);
+        pthread_mutex_unlock(&batcher->lock);
+        announce(whole);
+        pthread_mutex_lock(&batcher->lock);
+    }
+    pthread_mutex_unlock(&batcher->lock);
+    return NULL;
+}
+
+enum status batcher_submit(struct batcher *batcher, struct job *job, struct error *err)
+{
+    assert(job->count > 0);
+    job->status = STATUS_OK;
+    job->taken = job->finished = 0;
+
+    pthread_mutex_lock(&batcher->lock);
+    bool closed = batcher->closed;
+    size_t queued = batcher->queued_rows;
+    bool fits = !closed && job->count <= batcher->queue_max - queued;
+    if (fits) {
+        push_tail(batcher, job);
+        batcher->queued_rows += job->count;
+        if (batcher->idle_workers)
+            pthread_cond_signal(&batcher->work);
+    }
+    pthread_mutex_unlock(&batcher->lock);
+
+    if (fits)
+        return STATUS_OK;
+    if (closed) {
+        error_set(err, STATUS_OVERLOADED, "the server is shutting down");
+        return error_hint(err, "send the request to another replica, or again in a moment");
+    }
+    error_set(err, STATUS_OVERLOADED, "the queue is full: %zu rows wait, %zu more do not fit --queue-max %zu",
+              queued, job->count, batcher->queue_max);
+    return error_hint(err, "send it again after the seconds that Retry-After says");
+}
+
+size_t batcher_queued_rows(struct batcher *batcher)
+{
+    pthread_mutex_lock(&batcher->lock);
+    size_t rows = batcher->queued_rows;
+    pthread_mutex_unlock(&batcher->lock);
+    return rows;
+}
+
+void batcher_close(struct batcher *batcher)
+{
+    pthread_mutex_lock(&batcher->lock);
+    batcher->closed = true;
+    pthread_cond_broadcast(&batcher->work);
+    pthread_mutex_unlock(&batcher->lock);
+}
+
+static void worker_free(struct worker *worker)
+{
+    if (worker->started)
+        pthread_join(worker->thread, NULL);
+    if (worker->executor)
+        worker->batcher->backend->ops->executor_free(worker->executor);
+    free(worker->parts);
+    free(worker->jobs);
+}
+
+static enum status worker_start(struct batcher *batcher, struct worker *worker, struct error *err)
+{
+    size_t batch_max = batcher->backend->batch_max;
+    worker->batcher = batcher;
+    worker->parts = calloc(batch_max, sizeof *worker->parts);
+    worker->jobs = calloc(batch_max, sizeof *worker->jobs);
+    if (!worker->parts || !worker->jobs)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for a worker");
+    enum status status = batcher->backend->ops->executor_create(batcher->backend, &worker->executor, err);
+    if (status != STATUS_OK)
+        return status;
+    if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0) {
+        error_set(err, STATUS_IO, "a worker thread could not be started");
+        return error_hint(err, "choose fewer --workers, or raise the limit on processes (ulimit -u)");
+    }
+    worker->started = true;
+    return STATUS_OK;
+}
+
+enum status batcher_create(const struct backend *backend, const struct batcher_options *options,
+                           struct batcher **ret, struct error *err)
+{
+    struct batcher *batcher = calloc(1, sizeof *batcher);
+    if (!batcher)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for the queue");
+    batcher->backend = backend;
+    batcher->queue_max = options->queue_max;
+    pthread_mutex_init(&batcher->lock, NULL);
+    pthread_cond_init(&batcher->work, NULL);
+
+    enum status status = STATUS_OK;
+    batcher->workers = calloc(options->workers, sizeof *batcher->workers);
+    if (!batcher->workers)
+        status = error_set(err, STATUS_NO_MEMORY, "no memory for %zu workers", options->workers);
+    while (status == STATUS_OK && batcher->worker_count < options->workers)
+        status = worker_start(batcher, &batcher->workers[batcher->worker_count++], err);
+    if (status != STATUS_OK) {
+        batcher_free(batcher);
+        return status;
+    }
+    *ret = batcher;
+    return STATUS_OK;
+}
+
+void batcher_free(struct batcher *batcher)
+{
+    if (!batcher)
+        return;
+    batcher_close(batcher);
+    for (size_t i = 0; i < batcher->worker_count; i++)
+        worker_free(&batcher->workers[i]);
+    free(batcher->workers);
+    pthread_cond_destroy(&batcher->work);
+    pthread_mutex_destroy(&batcher->lock);
+    free(batcher);
+}
