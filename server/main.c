@@ -1,8 +1,22 @@
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "server/commands.h"
+#include "server/options.h"
 #include "server/version.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
-    return puts("mlpd " MLPD_VERSION) < 0;
+    struct options options;
+    struct error err;
+    if (options_parse(argc, argv, &options, &err) != STATUS_OK)
+        return command_fail(EXIT_USAGE, &err);
+    switch (options.command) {
+    case COMMAND_SERVE: return command_serve(&options);
+    case COMMAND_PREDICT: return command_predict(&options);
+    case COMMAND_MODEL: return command_model(&options);
+    case COMMAND_HELP: options_help(stdout); return EXIT_SUCCESS;
+    case COMMAND_VERSION: puts("mlpd " MLPD_VERSION); return EXIT_SUCCESS;
+    }
+    return EXIT_USAGE;
 }

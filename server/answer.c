@@ -1,0 +1,197 @@
+#include "server/answer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/float_text.h"
+#include "server/npy.h"
+
+/* ---- content negotiation (RFC 9110, section 12.5.1) ---- */
+
+static const struct {
+    const char *type;
+    enum answer_format format;
+} media_types[] = {
+    {"application/json", ANSWER_JSON},
+    {"application/octet-stream", ANSWER_FLOAT32},
+    {"application/x-npy", ANSWER_NPY},
+    {"application/*", ANSWER_JSON},
+    {"*/*", ANSWER_JSON},
+};
+
+/* The q of one element of the list, in thousandths; 1000 where none is given. */
+static unsigned quality(const char *element, size_t len)
+{
+    for (size_t i = 0; i + 2 < len; i++) {
+        if (element[i] != ';')
+            continue;
+        const char *at = element + i + 1 + strspn(element + i + 1, " \t");
+        double q = strncasecmp(at, "q=", 2) == 0 ? strtod(at + 2, NULL) : -1;
+        if (q >= 0)
+            return q < 1 ? (unsigned)(q * 1000 + 0.5) : 1000;
+    }
+    return 1000;
+}
+
+enum answer_format answer_negotiate(const char *accept)
+{
+    enum answer_format best = ANSWER_JSON;
+    unsigned best_quality = 0;
+    while (*accept) {
+        accept += strspn(accept, " \t,");
+        size_t len = strcspn(accept, ",");
+        size_t type_len = strcspn(accept, ",; \t");
+        unsigned q = quality(accept, len);
+        for (size_t i = 0; i < sizeof media_types / sizeof *media_types; i++) {
+            bool named = strlen(media_types[i].type) == type_len &&
+                         strncasecmp(accept, media_types[i].type, type_len) == 0;
+            if (named && q > best_quality) {
+                best = media_types[i].format;
+                best_quality = q;
+            }
+        }
+        accept += len;
+    }
+    return best;
+}
+
+const char *answer_content_type(enum answer_format format)
+{
+    switch (format) {
+    case ANSWER_JSON: break;
+    case ANSWER_FLOAT32: return "application/octet-stream";
+    case ANSWER_NPY: return "application/x-npy";
+    }
+    return "application/json";
+}
+
+/* ---- JSON ---- */
+
+static void append_float(struct buffer *out, float value)
+{
+    if (!buffer_reserve(out, FLOAT_TEXT_MAX))
+        return;
+    out->len += float_text_write(value, out->data + out->len);
+}
+
+static void append_floats(struct buffer *out, const float *values, size_t count)
+{
+    if (!buffer_reserve(out, count * (FLOAT_TEXT_MAX + 1) + 2))
+        return;
+    char *at = out->data + out->len;
+    *at++ = '[';
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            *at++ = ',';
+        at += float_text_write(values[i], at);
+    }
+    *at++ = ']';
+    out->len = (size_t)(at - out->data);
+}
+
+static void append_class(const struct app *app, size_t class, float probability, struct buffer *out)
+{
+    const struct buffer *label = &app->labels_json[class];
+    buffer_append_str(out, "\"class\":");
+    buffer_append_uint(out, class);
+    buffer_append_str(out, ",\"label\":");
+    buffer_append(out, label->data, label->len);
+    buffer_append_str(out, ",\"probability\":");
+    append_float(out, probability);
+}
+
+static int by_logit(const void *left, const void *right, void *argument)
+{
+    const float *logits = argument;
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    if (logits[a] != logits[b])
+        return logits[a] > logits[b] ? -1 : 1;
+    return a < b ? -1 : 1;
+}
+
+static void append_top_k(const struct app *app, const struct answer *answer, size_t row, struct buffer *out)
+{
+    size_t n = app->model->out_features;
+    for (size_t i = 0; i < n; i++)
+        answer->order[i] = (uint32_t)i;
+    float *logits = (float *)(uintptr_t)(answer->logits + row * n); /* qsort_r's argument is not const */
+    qsort_r(answer->order, n, sizeof *answer->order, by_logit, logits);
+    buffer_append_str(out, ",\"top_k\":[");
+    for (size_t i = 0; i < answer->top_k; i++) {
+        buffer_append_str(out, i ? ",{" : "{");
+        append_class(app, answer->order[i], answer->probabilities[row * n + answer->order[i]], out);
+        buffer_append_char(out, '}');
+    }
+    buffer_append_char(out, ']');
+}
+
+static void append_prediction(const struct app *app, const struct answer *answer, size_t row, struct buffer *out)
+{
+    size_t n = app->model->out_features;
+    const float *probabilities = answer->probabilities + row * n;
+    append_class(app, answer->classes[row], probabilities[answer->classes[row]], out);
+    buffer_append_str(out, ",\"probabilities\":");
+    append_floats(out, probabilities, n);
+    if (answer->sizes && answer->sizes[row].width)
+        buffer_append_format(out, ",\"resized_from\":[%zu,%zu]", answer->sizes[row].width,
+                             answer->sizes[row].height);
+    if (answer->top_k)
+        append_top_k(app, answer, row, out);
+    if (answer->with_logits) {
+        buffer_append_str(out, ",\"logits\":");
+        append_floats(out, answer->logits + row * n, n);
+    }
+}
+
+static void append_predictions(const struct app *app, const struct answer *answer, struct buffer *out)
+{
+    buffer_append_str(out, "\"predictions\":[");
+    for (size_t row = 0; row < answer->rows; row++) {
+        buffer_append_str(out, row ? ",{" : "{");
+        append_prediction(app, answer, row, out);
+        buffer_append_char(out, '}');
+    }
+    buffer_append_char(out, ']');
+}
+
+/* The tutorial's walk: each layer's name, type and output shape for this batch, and the head of its first row. */
+static void append_layers(const struct model *model, const struct answer *answer, struct buffer *out)
+{
+    const float *values = answer->layers;
+    for (size_t i = 0; i < model->layer_count; i++, values += TRACE_VALUES) {
+        const struct layer *layer = &model->layers[i];
+        buffer_append_str(out, i ? ",{\"name\":" : ",\"layers\":[{\"name\":");
+        buffer_append_json_string(out, layer->name);
+        buffer_append_format(out, ",\"type\":\"%s\",\"shape\":[%zu,%zu],\"values\":", layer->type_name,
+                             answer->rows, layer->out_features);
+        append_floats(out, values, layer->out_features < TRACE_VALUES ? layer->out_features : TRACE_VALUES);
+        buffer_append_char(out, '}');
+    }
+    buffer_append_char(out, ']');
+}
+
+static void write_json(const struct app *app, const struct answer *answer, struct buffer *out)
+{
+    buffer_append(out, app->answer_head.data, app->answer_head.len);
+    buffer_append_char(out, ',');
+    if (answer->batched)
+        append_predictions(app, answer, out);
+    else
+        append_prediction(app, answer, 0, out);
+    if (answer->layers)
+        append_layers(app->model, answer, out);
+    buffer_append_str(out, "}\n");
+}
+
+void answer_write(const struct app *app, const struct answer *answer, enum answer_format format, struct buffer *out)
+{
+    const size_t shape[] = {answer->rows, app->model->out_features};
+    if (format == ANSWER_JSON) {
+        write_json(app, answer, out);
+        return;
+    }
+    if (format == ANSWER_NPY)
+        npy_write_header(out, shape, 2);
+    buffer_append(out, answer->probabilities, shape[0] * shape[1] * sizeof *answer->probabilities);
+}

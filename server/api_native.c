@@ -1,0 +1,264 @@
+#include "server/api_native.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/prediction.h"
+
+static struct app *app_of(struct http_request *request)
+{
+    return request->context;
+}
+
+static void reply_text(struct http_request *request, unsigned code, const char *content_type, const char *text)
+{
+    request->reply.code = code;
+    request->reply.content_type = content_type;
+    buffer_append_str(&request->reply.body, text);
+}
+
+static void reply_shared(struct http_request *request, const char *content_type, const struct buffer *text)
+{
+    request->reply.code = 200;
+    request->reply.content_type = content_type;
+    request->reply.shared_body = text->data;
+    request->reply.shared_body_len = text->len;
+}
+
+/* ---- query parameters ---- */
+
+static enum status refuse_value(const char *key, const char *value, const char *expected, struct error *err)
+{
+    error_set(err, STATUS_INVALID, "?%s=%.40s: expected %s", key, value, expected);
+    return error_hint(err, "leave the parameter out, or send %s=%s", key, expected);
+}
+
+static enum status read_flag(const struct http_request *request, const char *key, bool absent, bool *ret_flag,
+                             struct error *err)
+{
+    const char *value = http_request_parameter(request, key);
+    if (value && strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
+        return refuse_value(key, value, "0 or 1", err);
+    *ret_flag = value ? *value == '1' : absent;
+    return STATUS_OK;
+}
+
+static enum status read_dtype(const struct http_request *request, enum input_dtype *ret_dtype, struct error *err)
+{
+    const char *value = http_request_parameter(request, "dtype");
+    if (!value)
+        *ret_dtype = INPUT_DTYPE_ANY;
+    else if (strcmp(value, "uint8") == 0)
+        *ret_dtype = INPUT_DTYPE_UINT8;
+    else if (strcmp(value, "float32") == 0)
+        *ret_dtype = INPUT_DTYPE_FLOAT32;
+    else
+        return refuse_value("dtype", value, "uint8 or float32", err);
+    return STATUS_OK;
+}
+
+static enum status read_top_k(const struct http_request *request, size_t classes, size_t *ret_top_k,
+                              struct error *err)
+{
+    const char *value = http_request_parameter(request, "top_k");
+    *ret_top_k = 0;
+    if (!value)
+        return STATUS_OK;
+    size_t digits = strspn(value, "0123456789");
+    if (digits && !value[digits] && digits < 10)
+        *ret_top_k = strtoul(value, NULL, 10);
+    if (*ret_top_k >= 1 && *ret_top_k <= classes)
+        return STATUS_OK;
+    char expected[64];
+    snprintf(expected, sizeof expected, "1 to %zu, the number of classes", classes);
+    error_set(err, STATUS_INVALID, "?top_k=%.40s: expected %s", value, expected);
+    return error_hint(err, "send for example top_k=%d", classes < 3 ? 1 : 3);
+}
+
+static enum status check_format(const struct prediction *prediction, struct error *err)
+{
+    if (prediction->format == ANSWER_JSON ||
+        (!prediction->top_k && !prediction->with_logits && !prediction->with_layers))
+        return STATUS_OK;
+    error_set(err, STATUS_INVALID, "top_k, logits and layers came with Accept: %s, which holds probabilities alone",
+              answer_content_type(prediction->format));
+    return error_hint(err, "leave them out, or send Accept: application/json");
+}
+
+static enum status read_parameters(struct http_request *request, struct prediction *prediction,
+                                   struct input_options *input, struct error *err)
+{
+    const struct app *app = app_of(request);
+    bool resize = true;
+    *input = (struct input_options){
+        .content_type = request->content_type, .rows_max = app->rows_max, .pixels_max = app->pixels_max};
+    prediction->format = answer_negotiate(request->accept);
+    enum status status = read_dtype(request, &input->dtype, err);
+    if (status == STATUS_OK)
+        status = read_flag(request, "resize", true, &resize, err);
+    if (status == STATUS_OK)
+        status = read_flag(request, "invert", false, &input->invert, err);
+    if (status == STATUS_OK)
+        status = read_flag(request, "logits", false, &prediction->with_logits, err);
+    if (status == STATUS_OK)
+        status = read_flag(request, "layers", false, &prediction->with_layers, err);
+    if (status == STATUS_OK)
+        status = read_top_k(request, app->model->out_features, &prediction->top_k, err);
+    input->refuse_resize = !resize;
+    return status == STATUS_OK ? check_format(prediction, err) : status;
+}
+
+/* ---- /predict ---- */
+
+static enum http_progress predict_decode(struct http_request *request)
+{
+    struct prediction *prediction = request->state;
+    struct input_options input;
+    struct error err;
+    prediction->owner = request;
+    enum status status = read_parameters(request, prediction, &input, &err);
+    if (status == STATUS_OK)
+        status = prediction_read(prediction, &input, request->body.data ? request->body.data : "",
+                                 request->body.len, &err);
+    if (status == STATUS_OK)
+        return HTTP_PENDING;
+    http_reply_error(request, &err);
+    return HTTP_ANSWERED;
+}
+
+static void predict_done(struct job *job)
+{
+    struct prediction *prediction = (struct prediction *)job;
+    http_request_complete(prediction->owner);
+}
+
+static void predict_start(struct http_request *request)
+{
+    struct error err;
+    if (prediction_submit(request->state, predict_done, &err) == STATUS_OK)
+        return;
+    http_reply_error(request, &err);
+    http_request_complete(request);
+}
+
+static void predict_encode(struct http_request *request)
+{
+    struct prediction *prediction = request->state;
+    struct error err;
+    if (prediction_check(prediction, &err) != STATUS_OK) {
+        http_reply_error(request, &err);
+        return;
+    }
+    request->reply.code = 200;
+    request->reply.content_type = answer_content_type(prediction->format);
+    prediction_write(prediction, &request->reply.body);
+}
+
+/* ---- what the daemon tells of itself ---- */
+
+static bool prefers_text(const char *accept)
+{
+    return strncmp(accept, "text/plain", strlen("text/plain")) == 0;
+}
+
+static enum http_progress model_decode(struct http_request *request)
+{
+    const struct app *app = app_of(request);
+    const char *format = http_request_parameter(request, "format");
+    struct error err;
+    if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0) {
+        refuse_value("format", format, "text or json", &err);
+        http_reply_error(request, &err);
+    } else if (format ? strcmp(format, "text") == 0 : prefers_text(request->accept)) {
+        reply_shared(request, "text/plain; charset=utf-8", &app->model_text);
+    } else {
+        reply_shared(request, "application/json", &app->model_json);
+    }
+    return HTTP_ANSWERED;
+}
+
+static enum http_progress healthz_decode(struct http_request *request)
+{
+    reply_text(request, 200, "application/json", "{\"status\":\"ok\"}\n");
+    return HTTP_ANSWERED;
+}
+
+static enum http_progress readyz_decode(struct http_request *request)
+{
+    if (atomic_load(&app_of(request)->draining)) {
+        struct error err;
+        error_set(&err, STATUS_OVERLOADED, "not ready: the server is shutting down");
+        error_hint(&err, "send requests to another replica");
+        http_reply_error(request, &err);
+        return HTTP_ANSWERED;
+    }
+    reply_text(request, 200, "application/json", "{\"status\":\"ready\"}\n");
+    return HTTP_ANSWERED;
+}
+
+/* $ stands for the server's own address. */
+static const char index_text[] =
+    "mlpd serves dense neural networks over HTTP.\n"
+    "\n"
+    "POST /predict   classify what the body holds: a picture, a raw tensor, an .npy, JSON or a form of these\n"
+    "    curl --data-binary @boot.png  $/predict\n"
+    "    curl -T boot.png              $/predict\n"
+    "    curl -F image=@boot.png       $/predict\n"
+    "    curl --data-binary @boot.png '$/predict?top_k=3&logits=1&layers=1'\n"
+    "GET  /model     structure, parameters and input of the model\n"
+    "    curl  $/model\n"
+    "    curl '$/model?format=text'\n"
+    "GET  /healthz   alive\n"
+    "    curl  $/healthz\n"
+    "GET  /readyz    ready for requests\n"
+    "    curl  $/readyz\n";
+
+/* The lines of the page name the server as its reader did, if that is a plain host and port. */
+static enum http_progress index_decode(struct http_request *request)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
+    bool usable = *request->host && !request->host[strspn(request->host, plain)];
+    request->reply.code = 200;
+    request->reply.content_type = "text/plain; charset=utf-8";
+    const char *host = usable ? request->host : "localhost:8080";
+    for (const char *at = index_text; *at;) {
+        size_t len = strcspn(at, "$");
+        buffer_append(&request->reply.body, at, len);
+        at += len;
+        if (*at == '$') {
+            buffer_append_str(&request->reply.body, host);
+            at++;
+        }
+    }
+    return HTTP_ANSWERED;
+}
+
+/* ---- the table ---- */
+
+static const char *const predict_parameters[] = {"dtype", "resize", "invert", "top_k", "logits", "layers", NULL};
+static const char *const model_parameters[] = {"format", NULL};
+
+const struct http_route api_native_routes[] = {
+    {"/predict", HTTP_POST | HTTP_PUT, predict_parameters, predict_decode, predict_start, predict_encode},
+    {"/model", HTTP_GET, model_parameters, model_decode, NULL, NULL},
+    {"/healthz", HTTP_GET, NULL, healthz_decode, NULL, NULL},
+    {"/readyz", HTTP_GET, NULL, readyz_decode, NULL, NULL},
+    {"/", HTTP_GET, NULL, index_decode, NULL, NULL},
+    {0},
+};
+
+void *api_native_state_create(void *app)
+{
+    return prediction_create(app);
+}
+
+void api_native_state_reset(void *state)
+{
+    prediction_reset(state);
+}
+
+void api_native_state_free(void *state)
+{
+    prediction_free(state);
+}

@@ -1,0 +1,170 @@
+#include "server/commands.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/app.h"
+#include "server/prediction.h"
+#include "server/read_file.h"
+
+int command_fail(int exit_code, const struct error *err)
+{
+    fprintf(stderr, "mlpd: %s%s%s\n", err->message, *err->hint ? "; " : "", err->hint);
+    return exit_code;
+}
+
+/* The folder that ships: config/models of the checkout in whose build/ (or build/<flavour>/) the program lies, or
+ * share/mlpd/models of the prefix under which it is installed. */
+static enum status find_models(char path[PATH_MAX], struct error *err)
+{
+    static const char *const places[] = {"../config/models", "../../config/models", "../share/mlpd/models"};
+    char program[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++) {
+        struct stat st;
+        if (snprintf(path, PATH_MAX, "%s/%s", program, places[i]) < PATH_MAX && stat(path, &st) == 0)
+            return STATUS_OK;
+    }
+    error_set(err, STATUS_NOT_FOUND,
+              "no models lie beside the program (in ../config/models or ../share/mlpd/models)");
+    return error_hint(err, "name a folder of <name>/<version>/ with --models DIR");
+}
+
+enum status command_open_app(const struct options *options, struct app *ret, struct error *err)
+{
+    char shipped[PATH_MAX];
+    enum status status = options->models ? STATUS_OK : find_models(shipped, err);
+    const struct app_options app_options = {
+        .models = options->models ? options->models : shipped,
+        .kernels = strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels,
+        .batch_max = options->batch_max,
+        .rows_max = options->rows_max,
+        .pixels_max = options->pixels_max,
+    };
+    return status == STATUS_OK ? app_open(ret, &app_options, err) : status;
+}
+
+/* ---- mlpd model ---- */
+
+int command_model(const struct options *options)
+{
+    struct app app;
+    struct error err;
+    if (command_open_app(options, &app, &err) != STATUS_OK)
+        return command_fail(EXIT_FAULT, &err);
+    bool written = fwrite(app.model_text.data, 1, app.model_text.len, stdout) == app.model_text.len &&
+                   fflush(stdout) == 0;
+    app_close(&app);
+    if (written)
+        return EXIT_SUCCESS;
+    error_set(&err, STATUS_IO, "standard output cannot be written");
+    return command_fail(EXIT_FAULT, &err);
+}
+
+/* ---- mlpd predict ---- */
+
+enum { BAR_WIDTH = 40 };
+
+static void print_bar(const char *label, size_t label_width, float probability)
+{
+    char bar[BAR_WIDTH + 1];
+    size_t len = (size_t)(probability * BAR_WIDTH + 0.5F);
+    memset(bar, '#', len);
+    memset(bar + len, ' ', BAR_WIDTH - len);
+    bar[BAR_WIDTH] = '\0';
+    printf("  %-*s |%s| %.4f\n", (int)label_width, label, bar, (double)probability);
+}
+
+/* A class's name: its label, or "class 9". */
+static const char *class_name(const struct model *model, size_t class, char room[32])
+{
+    if (model->labels)
+        return model->labels[class];
+    snprintf(room, 32, "class %zu", class);
+    return room;
+}
+
+static void print_row(const struct prediction *prediction, const char *file, size_t row)
+{
+    const struct model *model = prediction->app->model;
+    const struct job *job = &prediction->job;
+    const float *probabilities = job->probabilities + row * model->out_features;
+    size_t class = job->classes[row], width = 0;
+    char room[32];
+    for (size_t i = 0; i < model->out_features; i++) {
+        size_t len = strlen(class_name(model, i, room));
+        width = len > width ? len : width;
+    }
+    printf("%s", file);
+    if (prediction->input->batched)
+        printf(" [%zu]", row);
+    printf(": %s (class %zu, probability %.4f)\n", class_name(model, class, room), class,
+           (double)probabilities[class]);
+    for (size_t i = 0; i < model->out_features; i++)
+        print_bar(class_name(model, i, room), width, probabilities[i]);
+}
+
+static enum status predict_file(struct prediction *prediction, struct executor *executor,
+                                const struct options *options, const char *file, struct error *err)
+{
+    const struct input_options input = {
+        .content_type = "", .rows_max = options->rows_max, .pixels_max = options->pixels_max};
+    struct buffer body = {0};
+    enum status status = read_file(file, options->body_bytes_max, &body, err);
+    if (status == STATUS_OK)
+        status = prediction_read(prediction, &input, body.data, body.len, err);
+    if (status == STATUS_OK)
+        status = prediction_run(prediction, executor, err);
+    if (status == STATUS_OK)
+        status = prediction_check(prediction, err);
+    for (size_t row = 0; status == STATUS_OK && row < prediction->job.count; row++)
+        print_row(prediction, file, row);
+    prediction_reset(prediction);
+    buffer_free(&body);
+    return status;
+}
+
+static int predict_files(const struct app *app, struct prediction *prediction, const struct options *options)
+{
+    struct executor *executor;
+    struct error err;
+    int exit_code = EXIT_SUCCESS;
+    if (app->backend->ops->executor_create(app->backend, &executor, &err) != STATUS_OK)
+        return command_fail(EXIT_FAULT, &err);
+    for (size_t i = 0; i < options->file_count; i++) {
+        if (predict_file(prediction, executor, options, options->files[i], &err) == STATUS_OK)
+            continue;
+        fflush(stdout);
+        fprintf(stderr, "mlpd: %s: %s%s%s\n", options->files[i], err.message, *err.hint ? "; " : "", err.hint);
+        exit_code = EXIT_FAULT;
+    }
+    app->backend->ops->executor_free(executor);
+    return exit_code;
+}
+
+int command_predict(const struct options *options)
+{
+    struct app app;
+    struct error err;
+    if (command_open_app(options, &app, &err) != STATUS_OK)
+        return command_fail(EXIT_FAULT, &err);
+    struct prediction *prediction = prediction_create(&app);
+    int exit_code = EXIT_FAULT;
+    if (prediction) {
+        exit_code = predict_files(&app, prediction, options);
+    } else {
+        error_set(&err, STATUS_NO_MEMORY, "there is no memory for a prediction");
+        command_fail(EXIT_FAULT, &err);
+    }
+    prediction_free(prediction);
+    app_close(&app);
+    return exit_code;
+}

@@ -1,0 +1,28 @@
+/* What mlpd's commands do once their options are read. Each returns the process's exit code, and writes what went wrong
+ * in one line to stderr. Single-threaded: main calls one of them. */
+#ifndef MLPD_SERVER_COMMANDS_H
+#define MLPD_SERVER_COMMANDS_H
+
+#include "engine/status.h"
+#include "server/options.h"
+
+/* The exit codes: a failure, and a mistake in how the program was called. */
+enum { EXIT_FAULT = 1, EXIT_USAGE = 2 };
+
+/* Serves until SIGTERM or SIGINT; requests under way are answered. */
+int command_serve(const struct options *options);
+
+/* Classifies files and draws the probabilities as bars. A file that cannot be read does not keep the others from it. */
+int command_predict(const struct options *options);
+
+/* Prints what GET /model?format=text says. */
+int command_model(const struct options *options);
+
+/* "mlpd: MESSAGE; HINT" on one line of stderr. Returns the exit code. */
+int command_fail(int exit_code, const struct error *err);
+
+/* Opens the app as the options say; the models' folder is found beside the program if they name none. */
+struct app;
+enum status command_open_app(const struct options *options, struct app *ret, struct error *err);
+
+#endif

@@ -1,0 +1,590 @@
+#include "server/input.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "engine/finite.h"
+#include "server/base64.h"
+#include "server/image.h"
+#include "server/json_tensor.h"
+#include "server/multipart.h"
+#include "server/npy.h"
+
+enum { KEEP_BYTES = 64 * 1024 }; /* of each piece of memory, from one request to the next */
+
+enum body_kind { BODY_MULTIPART, BODY_PICTURE, BODY_NPY, BODY_RAW, BODY_JSON };
+
+struct input_scratch {
+    const struct model *model;
+    const struct input_options *options; /* while input_read runs */
+    void *storage;                       /* rows that had to be copied or decoded */
+    size_t storage_bytes;
+    uint8_t *pixels; /* one picture, (height, width) */
+    struct picture_size *sizes;
+    bool in_multipart; /* rows are collected from several places: none is borrowed from the body */
+    struct json_tensor json;
+    char *text; /* a JSON string without its escapes, then the bytes it was base64 of */
+    size_t text_bytes;
+};
+
+/* ---- rows ---- */
+
+static size_t row_bytes(const struct model *model, enum row_dtype dtype)
+{
+    return model->in_features * (dtype == ROW_UINT8 ? 1 : sizeof(float));
+}
+
+static enum status no_memory(struct error *err)
+{
+    error_set(err, STATUS_NO_MEMORY, "there is no memory for the request's rows");
+    return error_hint(err, "send fewer rows at once, or send it again in a moment");
+}
+
+/* Makes *block at least `bytes` long; its content is kept. */
+static bool grow(void **block, size_t *block_bytes, size_t bytes)
+{
+    if (*block && bytes <= *block_bytes)
+        return true;
+    size_t doubled = *block_bytes * 2;
+    size_t wanted = bytes > doubled ? bytes : doubled;
+    void *grown = realloc(*block, wanted ? wanted : 1);
+    if (!grown)
+        return false;
+    *block = grown;
+    *block_bytes = wanted;
+    return true;
+}
+
+static enum status check_rows(const struct input *input, size_t more, struct error *err)
+{
+    size_t rows_max = input->scratch->options->rows_max;
+    if (more <= rows_max - input->count)
+        return STATUS_OK;
+    error_set(err, STATUS_TOO_LARGE, "%zu rows in one request, at most %zu are taken", input->count + more,
+              rows_max);
+    return error_hint(err, "split it over several requests, or start mlpd with a larger --rows-max");
+}
+
+static void scale(const struct model *model, const uint8_t *src, size_t count, float *dst)
+{
+    for (size_t i = 0; i < count; i++)
+        dst[i] = model->pixel_scale[src[i]];
+}
+
+/* Turns the uint8 rows collected so far into float32 ones, from the last element on, since they grow in place. */
+static enum status make_float(struct input *input, struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    size_t elements = input->count * scratch->model->in_features;
+    if (!grow(&scratch->storage, &scratch->storage_bytes, elements * sizeof(float)))
+        return no_memory(err);
+    const uint8_t *bytes = scratch->storage;
+    float *floats = scratch->storage;
+    for (size_t i = elements; i-- > 0;)
+        floats[i] = scratch->model->pixel_scale[bytes[i]];
+    input->dtype = ROW_FLOAT32;
+    return STATUS_OK;
+}
+
+/* Copies `count` rows behind those collected so far. Rows of both dtypes together become float32. */
+static enum status append_rows(struct input *input, const void *rows, enum row_dtype dtype, size_t count,
+                               struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    const struct model *model = scratch->model;
+    enum status status = check_rows(input, count, err);
+    if (status == STATUS_OK && !input->count)
+        input->dtype = dtype;
+    if (status == STATUS_OK && input->dtype == ROW_UINT8 && dtype == ROW_FLOAT32)
+        status = make_float(input, err);
+    if (status != STATUS_OK)
+        return status;
+
+    size_t at = input->count * row_bytes(model, input->dtype);
+    if (!grow(&scratch->storage, &scratch->storage_bytes, at + count * row_bytes(model, input->dtype)))
+        return no_memory(err);
+    void *dst = (char *)scratch->storage + at;
+    if (input->dtype == dtype)
+        memcpy(dst, rows, count * row_bytes(model, dtype));
+    else
+        scale(model, rows, count * model->in_features, dst);
+    input->rows = scratch->storage;
+    input->count += count;
+    return STATUS_OK;
+}
+
+/* Takes rows where they lie, if they may stay there: alone, and aligned. */
+static enum status take_rows(struct input *input, const void *rows, enum row_dtype dtype, size_t count,
+                             struct error *err)
+{
+    bool aligned = dtype == ROW_UINT8 || (uintptr_t)rows % sizeof(float) == 0;
+    if (input->scratch->in_multipart || !aligned)
+        return append_rows(input, rows, dtype, count, err);
+    enum status status = check_rows(input, count, err);
+    if (status != STATUS_OK)
+        return status;
+    input->rows = rows;
+    input->dtype = dtype;
+    input->count = count;
+    return STATUS_OK;
+}
+
+/* Puts "part 2: " and the like before the message of an error that happened inside. */
+static enum status __attribute__((format(printf, 2, 3))) place_error(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return STATUS_INTERNAL;
+    char place[96];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(place, sizeof place, format, args);
+    va_end(args);
+    struct error inner = *err;
+    error_set(err, inner.status, "%s%s", place, inner.message);
+    return error_hint(err, "%s", inner.hint);
+}
+
+/* ---- shapes ---- */
+
+static bool is_picture_shape(const struct model *model, const size_t *shape)
+{
+    return model->width && shape[0] == model->height && shape[1] == model->width;
+}
+
+/* Whether a tensor of this shape is rows of the model: (height, width) and (features) without a batch axis,
+ * (N, height, width), (N, features) and (N, 1, height, width) with one. */
+static bool rows_of_shape(const struct model *model, const size_t *shape, size_t dims, size_t *ret_count,
+                          bool *ret_batched)
+{
+    bool single = (dims == 1 && shape[0] == model->in_features) || (dims == 2 && is_picture_shape(model, shape));
+    bool batched = (dims == 2 && shape[1] == model->in_features) ||
+                   (dims == 3 && is_picture_shape(model, shape + 1)) ||
+                   (dims == 4 && shape[1] == 1 && is_picture_shape(model, shape + 2));
+    if (!single && !batched)
+        return false;
+    *ret_batched = !single;
+    *ret_count = single ? 1 : shape[0];
+    return *ret_count > 0;
+}
+
+/* "(3, 28, 28)" as NumPy prints it. */
+static void print_shape(const size_t *shape, size_t dims, char *text, size_t size)
+{
+    size_t at = (size_t)snprintf(text, size, "(");
+    for (size_t i = 0; i < dims && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
+    if (at < size)
+        snprintf(text + at, size - at, dims == 1 ? ",)" : ")");
+}
+
+static enum status refuse_shape(const struct model *model, const size_t *shape, size_t dims, struct error *err)
+{
+    char text[160];
+    print_shape(shape, dims, text, sizeof text);
+    size_t f = model->in_features, w = model->width, h = model->height;
+    if (w) {
+        error_set(err, STATUS_INVALID,
+                  "a tensor of shape %s came; expected (%zu, %zu) or (%zu,) for one row, "
+                  "(N, %zu, %zu), (N, %zu) or (N, 1, %zu, %zu) for N",
+                  text, h, w, f, h, w, f, h, w);
+    } else {
+        error_set(err, STATUS_INVALID, "a tensor of shape %s came; expected (%zu,) for one row, (N, %zu) for N",
+                  text, f, f);
+    }
+    return error_hint(err, "reshape it; GET /model says what this model takes");
+}
+
+/* ---- pictures ---- */
+
+static enum status read_picture(struct input *input, const void *data, size_t len, struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    const struct model *model = scratch->model;
+    if (!model->width) {
+        error_set(err, STATUS_INVALID, "a picture came, but this model takes rows of %zu numbers",
+                  model->in_features);
+        return error_hint(err, "send a tensor, or give the model's folder a model.json with "
+                               "\"input\":{\"width\":W,\"height\":H} for a model of pictures");
+    }
+    const struct image_options options = {
+        .width = model->width,
+        .height = model->height,
+        .pixels_max = scratch->options->pixels_max,
+        .refuse_resize = scratch->options->refuse_resize,
+        .invert = scratch->options->invert,
+    };
+    struct image_info info;
+    enum status status = image_decode(data, len, &options, scratch->pixels, &info, err);
+    if (status == STATUS_OK)
+        status = append_rows(input, scratch->pixels, ROW_UINT8, 1, err);
+    if (status != STATUS_OK || !info.resized)
+        return status;
+    if (!scratch->sizes)
+        scratch->sizes = calloc(scratch->options->rows_max, sizeof *scratch->sizes);
+    if (!scratch->sizes)
+        return no_memory(err);
+    scratch->sizes[input->count - 1] = (struct picture_size){info.width, info.height};
+    input->sizes = scratch->sizes;
+    return STATUS_OK;
+}
+
+static enum status refuse_picture_type(const char *content_type, struct error *err)
+{
+    error_set(err, STATUS_UNSUPPORTED, "Content-Type %.100s, but the body is no PNG, JPEG, BMP or PNM",
+              content_type);
+    return error_hint(err, "convert the picture to PNG; with curl send the file by --data-binary @boot.png");
+}
+
+/* ---- raw tensors and .npy ---- */
+
+static enum status refuse_raw_length(const struct input_scratch *scratch, size_t len, struct error *err)
+{
+    size_t f = scratch->model->in_features;
+    switch (scratch->options->dtype) {
+    case INPUT_DTYPE_UINT8:
+        error_set(err, STATUS_INVALID,
+                  "%zu bytes came with dtype=uint8; expected a multiple of %zu, the bytes of a row", len, f);
+        break;
+    case INPUT_DTYPE_FLOAT32:
+        error_set(err, STATUS_INVALID,
+                  "%zu bytes came with dtype=float32; expected a multiple of %zu, the bytes of a row", len, f * 4);
+        break;
+    case INPUT_DTYPE_ANY:
+        error_set(err, STATUS_INVALID,
+                  "%zu raw bytes came; expected %zu (one row of uint8) or %zu (one row of float32)", len, f, f * 4);
+        break;
+    }
+    return error_hint(err,
+                      "rows are little-endian, in C order and without a header; several rows need ?dtype=uint8 or "
+                      "?dtype=float32; a picture is sent as its file, with curl by --data-binary @boot.png");
+}
+
+static enum status read_raw(struct input *input, const void *data, size_t len, struct error *err)
+{
+    const struct input_scratch *scratch = input->scratch;
+    size_t f = scratch->model->in_features;
+    enum input_dtype dtype = scratch->options->dtype;
+    size_t expected = dtype == INPUT_DTYPE_ANY ? len == f || len == f * sizeof(float) : 1;
+    if (dtype == INPUT_DTYPE_ANY)
+        dtype = len == f ? INPUT_DTYPE_UINT8 : INPUT_DTYPE_FLOAT32;
+    enum row_dtype row_dtype = dtype == INPUT_DTYPE_UINT8 ? ROW_UINT8 : ROW_FLOAT32;
+    size_t bytes = row_bytes(scratch->model, row_dtype);
+    if (!expected || !len || len % bytes)
+        return refuse_raw_length(scratch, len, err);
+    size_t count = len / bytes;
+    input->batched = count > 1;
+    return take_rows(input, data, row_dtype, count, err);
+}
+
+/* The elements in C order and as one of the two dtypes, in *ret_rows: in the body, or in memory that *ret_owned names. */
+static enum status convert_npy(const struct npy *npy, const void **ret_rows, void **ret_owned, struct error *err)
+{
+    bool as_is = !npy->fortran_order && !npy->big_endian && (npy->dtype == NPY_UINT8 || npy->dtype == NPY_FLOAT32);
+    *ret_owned = NULL;
+    *ret_rows = npy->data;
+    if (as_is)
+        return STATUS_OK;
+    *ret_owned = malloc(npy->count * (npy->dtype == NPY_UINT8 ? 1 : sizeof(float)));
+    if (!*ret_owned)
+        return no_memory(err);
+    if (npy->dtype == NPY_UINT8)
+        npy_read_u8(npy, *ret_owned);
+    else
+        npy_read_f32(npy, *ret_owned);
+    *ret_rows = *ret_owned;
+    return STATUS_OK;
+}
+
+static enum status read_npy(struct input *input, const void *data, size_t len, struct error *err)
+{
+    const struct model *model = input->scratch->model;
+    struct npy npy;
+    size_t count;
+    const void *rows;
+    void *owned;
+    enum status status = npy_parse(data, len, &npy, err);
+    if (status != STATUS_OK)
+        return status;
+    if (!rows_of_shape(model, npy.shape, npy.dims, &count, &input->batched))
+        return refuse_shape(model, npy.shape, npy.dims, err);
+    status = check_rows(input, count, err);
+    if (status == STATUS_OK)
+        status = convert_npy(&npy, &rows, &owned, err);
+    if (status != STATUS_OK)
+        return status;
+    enum row_dtype dtype = npy.dtype == NPY_UINT8 ? ROW_UINT8 : ROW_FLOAT32;
+    status = owned ? append_rows(input, rows, dtype, count, err) : take_rows(input, rows, dtype, count, err);
+    free(owned);
+    return status;
+}
+
+/* ---- JSON ---- */
+
+static enum status read_json_numbers(struct input *input, struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    struct json_tensor *json = &scratch->json;
+    size_t count;
+    if (!rows_of_shape(scratch->model, json->shape, json->dims, &count, &input->batched))
+        return refuse_shape(scratch->model, json->shape, json->dims, err);
+    for (size_t i = 0; json->is_uint8 && i < json->value_count; i++)
+        json->values[i] = scratch->model->pixel_scale[(uint8_t)json->values[i]];
+    return take_rows(input, json->values, ROW_FLOAT32, count, err);
+}
+
+static enum status read_json_picture(struct input *input, struct json_string string, struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    size_t bytes = string.len > base64_decoded_max(string.len) ? string.len : base64_decoded_max(string.len);
+    void *text = scratch->text;
+    if (!grow(&text, &scratch->text_bytes, bytes))
+        return no_memory(err);
+    scratch->text = text;
+    size_t len = json_string_unescape(string, scratch->text);
+    enum status status = base64_decode(scratch->text, len, scratch->text, &len, err);
+    return status == STATUS_OK ? read_picture(input, scratch->text, len, err) : status;
+}
+
+static enum status read_json_pictures(struct input *input, struct error *err)
+{
+    const struct json_tensor *json = &input->scratch->json;
+    input->batched = json->dims > 0;
+    if (json->dims > 1) {
+        error_set(err, STATUS_INVALID, "pictures came nested %zu deep", json->dims);
+        return error_hint(err, "send one string of base64, or one flat list of such strings");
+    }
+    for (size_t i = 0; i < json->string_count; i++) {
+        enum status status = read_json_picture(input, json->strings[i], err);
+        if (status != STATUS_OK)
+            return place_error(err, "string %zu: ", i);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_json(struct input *input, const char *text, size_t len, struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    struct json_tensor *json = &scratch->json;
+    size_t rows_left = scratch->options->rows_max - input->count;
+    json->values_max = rows_left * scratch->model->in_features;
+    json->strings_max = rows_left;
+    enum status status = json_tensor_read(text, len, json, err);
+    if (status != STATUS_OK)
+        return status;
+    return json->string_count ? read_json_pictures(input, err) : read_json_numbers(input, err);
+}
+
+/* A body that nothing else claimed was read as JSON and is none: say all that it could have been. */
+static enum status refuse_unrecognised(const struct model *model, struct error *err)
+{
+    size_t f = model->in_features;
+    return error_hint(err,
+                      "the body is no PNG, JPEG, BMP, PNM or .npy by its first bytes, and neither %zu nor %zu raw "
+                      "bytes, so it was read as JSON; send one of these, for example with curl: --data-binary "
+                      "@boot.png",
+                      f, f * 4);
+}
+
+/* ---- what it is ---- */
+
+/* Whether a header's value names this type, whatever parameters follow; `type` may end in a slash: any subtype. */
+static bool has_type(const char *content_type, const char *type)
+{
+    size_t len = strlen(type);
+    content_type += strspn(content_type, " \t");
+    return strncasecmp(content_type, type, len) == 0 &&
+           (type[len - 1] == '/' || !content_type[len] || strchr("; \t", content_type[len]));
+}
+
+static bool is_raw_length(const struct model *model, size_t len)
+{
+    return len == model->in_features || len == model->in_features * sizeof(float);
+}
+
+static bool kind_of_signature(const char *body, size_t len, enum body_kind *ret_kind)
+{
+    if (image_sniff(body, len) != IMAGE_NONE)
+        *ret_kind = BODY_PICTURE;
+    else if (npy_sniff(body, len))
+        *ret_kind = BODY_NPY;
+    else
+        return false;
+    return true;
+}
+
+/* *ret_guessed: nothing but the exclusion of all else says that it is JSON. */
+static enum body_kind kind_of_body(const struct input_scratch *scratch, const char *content_type, const char *body,
+                                   size_t len, bool *ret_guessed)
+{
+    enum body_kind kind;
+    *ret_guessed = false;
+    if (has_type(content_type, "multipart/form-data"))
+        return BODY_MULTIPART;
+    if (scratch->options->dtype != INPUT_DTYPE_ANY)
+        return npy_sniff(body, len) ? BODY_NPY : BODY_RAW;
+    if (has_type(content_type, "application/json"))
+        return BODY_JSON;
+    if (has_type(content_type, "image/"))
+        return BODY_PICTURE;
+    bool octets = has_type(content_type, "application/octet-stream");
+    if (octets && is_raw_length(scratch->model, len))
+        return BODY_RAW;
+    if (kind_of_signature(body, len, &kind))
+        return kind;
+    if (octets || (is_raw_length(scratch->model, len) && !json_is_valid(body, len)))
+        return BODY_RAW;
+    *ret_guessed = true;
+    return BODY_JSON;
+}
+
+static enum status read_multipart(struct input *input, const char *content_type, const char *body, size_t len,
+                                  struct error *err);
+
+static enum status read_body(struct input *input, const char *content_type, const char *body, size_t len,
+                             struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    bool guessed;
+    if (!len) {
+        error_set(err, STATUS_INVALID, "the body is empty");
+        return error_hint(err, "send a picture, a raw tensor, an .npy or JSON; with curl: --data-binary @boot.png");
+    }
+    switch (kind_of_body(scratch, content_type, body, len, &guessed)) {
+    case BODY_MULTIPART: return read_multipart(input, content_type, body, len, err);
+    case BODY_NPY: return read_npy(input, body, len, err);
+    case BODY_RAW: return read_raw(input, body, len, err);
+    case BODY_PICTURE:
+        if (image_sniff(body, len) == IMAGE_NONE)
+            return refuse_picture_type(content_type, err);
+        return read_picture(input, body, len, err);
+    case BODY_JSON: break;
+    }
+    enum status status = read_json(input, body, len, err);
+    if (status == STATUS_INVALID && guessed && !json_is_valid(body, len))
+        return refuse_unrecognised(scratch->model, err);
+    return status;
+}
+
+/* The JSON reader wants a NUL behind the text, and a tensor wants alignment: a part that is read as JSON is copied. */
+static enum status read_part(struct input *input, const struct multipart_part *part, struct error *err)
+{
+    if (has_type(part->content_type, "multipart/")) {
+        error_set(err, STATUS_UNSUPPORTED, "it is itself multipart");
+        return error_hint(err, "send each picture or tensor as a part of the outer form");
+    }
+    char *copy = malloc(part->len + 1);
+    if (!copy)
+        return no_memory(err);
+    memcpy(copy, part->data, part->len);
+    copy[part->len] = '\0';
+    enum status status = read_body(input, part->content_type, copy, part->len, err);
+    free(copy);
+    return status;
+}
+
+static enum status read_multipart(struct input *input, const char *content_type, const char *body, size_t len,
+                                  struct error *err)
+{
+    struct multipart parts;
+    struct multipart_part part;
+    size_t part_count = 0;
+    bool any_batched = false;
+    enum status status = multipart_begin(&parts, content_type, body, len, err);
+    input->scratch->in_multipart = true;
+    while (status == STATUS_OK && (status = multipart_next(&parts, &part, err)) == STATUS_OK && part.data) {
+        status = read_part(input, &part, err);
+        part_count++;
+        any_batched |= input->batched;
+        if (status != STATUS_OK)
+            return place_error(err, "part %zu%s%s%s: ", part_count, *part.name ? " (" : "", part.name,
+                               *part.name ? ")" : "");
+    }
+    input->batched = any_batched || part_count > 1;
+    return status;
+}
+
+static enum status check_finite(const struct input *input, struct error *err)
+{
+    size_t f = input->scratch->model->in_features, index;
+    if (input->dtype != ROW_FLOAT32 || all_finite(input->rows, input->count * f, &index))
+        return STATUS_OK;
+    float value = ((const float *)input->rows)[index];
+    error_set(err, STATUS_INVALID, "row %zu, index %zu is %s", index / f, index % f,
+              value != value ? "NaN"
+              : value > 0    ? "infinity"
+                             : "-infinity");
+    return error_hint(err, "send finite numbers only; rows and indices count from 0");
+}
+
+enum status input_read(struct input *input, const struct input_options *options, const char *body, size_t len,
+                       struct error *err)
+{
+    input->scratch->options = options;
+    enum status status = read_body(input, options->content_type, body, len, err);
+    return status == STATUS_OK ? check_finite(input, err) : status;
+}
+
+/* ---- life ---- */
+
+struct input *input_create(const struct model *model)
+{
+    struct input *input = calloc(1, sizeof *input);
+    struct input_scratch *scratch = calloc(1, sizeof *scratch);
+    uint8_t *pixels = malloc(model->in_features);
+    if (!input || !scratch || !pixels) {
+        free(input);
+        free(scratch);
+        free(pixels);
+        return NULL;
+    }
+    scratch->model = model;
+    scratch->pixels = pixels;
+    input->scratch = scratch;
+    return input;
+}
+
+static void drop_if_large(void **block, size_t *bytes, size_t unit)
+{
+    if (*bytes * unit <= KEEP_BYTES)
+        return;
+    free(*block);
+    *block = NULL;
+    *bytes = 0;
+}
+
+void input_reset(struct input *input)
+{
+    if (!input)
+        return;
+    struct input_scratch *scratch = input->scratch;
+    void *values = scratch->json.values, *strings = scratch->json.strings, *text = scratch->text;
+    drop_if_large(&scratch->storage, &scratch->storage_bytes, 1);
+    drop_if_large(&text, &scratch->text_bytes, 1);
+    drop_if_large(&values, &scratch->json.values_capacity, sizeof *scratch->json.values);
+    drop_if_large(&strings, &scratch->json.strings_capacity, sizeof *scratch->json.strings);
+    scratch->json.values = values;
+    scratch->json.strings = strings;
+    scratch->text = text;
+    free(scratch->sizes);
+    scratch->sizes = NULL;
+    scratch->in_multipart = false;
+    *input = (struct input){.scratch = scratch};
+}
+
+void input_free(struct input *input)
+{
+    if (!input)
+        return;
+    struct input_scratch *scratch = input->scratch;
+    free(scratch->storage);
+    free(scratch->pixels);
+    free(scratch->sizes);
+    free(scratch->json.values);
+    free(scratch->json.strings);
+    free(scratch->text);
+    free(scratch);
+    free(input);
+}

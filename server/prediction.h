@@ -1,0 +1,56 @@
+/* One prediction's way through the daemon, whatever the dialect that it came in: options, rows, job, answer. Its memory
+ * serves request after request. One thread at a time; between prediction_submit and `done` it is the batcher's.
+ *
+ *     prediction_read(p, &input_options, body, len, &err)      rows
+ *     prediction_submit(p, done, &err)                         queued; done(job) is called once the outputs are written
+ *     prediction_check(p, &err)                                did it work, and are the logits numbers
+ *     prediction_write(p, format, out)                         the answer
+ */
+#ifndef MLPD_SERVER_PREDICTION_H
+#define MLPD_SERVER_PREDICTION_H
+
+#include "server/answer.h"
+#include "server/app.h"
+#include "server/input.h"
+
+struct prediction {
+    struct job job; /* first: `done` finds the prediction through it */
+    void *owner;    /* for whoever set `done` */
+
+    /* Set between reading and writing, by the dialect. */
+    enum answer_format format;
+    size_t top_k;
+    bool with_logits, with_layers;
+
+    /* The module's own. */
+    const struct app *app;
+    struct input *input;
+    struct error error; /* of the job */
+    float *outputs;     /* logits, then probabilities: (rows, out_features) each */
+    uint32_t *classes;
+    size_t rows_capacity;
+    float *layers;   /* (layer_count, TRACE_VALUES) */
+    uint32_t *order; /* (out_features): scratch for top_k */
+};
+
+/* NULL if out of memory. */
+struct prediction *prediction_create(const struct app *app);
+void prediction_reset(struct prediction *prediction);
+void prediction_free(struct prediction *prediction); /* takes NULL */
+
+/* Reads the rows, makes room for the outputs, and walks the layers if with_layers is set. */
+enum status prediction_read(struct prediction *prediction, const struct input_options *options, const char *body,
+                            size_t len, struct error *err);
+
+/* Queues the job; if it is refused, `done` is not called. */
+enum status prediction_submit(struct prediction *prediction, void (*done)(struct job *job), struct error *err);
+
+/* Runs it at once on an executor, without a queue, in batches that fit. */
+enum status prediction_run(struct prediction *prediction, struct executor *executor, struct error *err);
+
+/* The outcome of the job; a logit that is NaN or infinite is STATUS_INTERNAL. */
+enum status prediction_check(const struct prediction *prediction, struct error *err);
+
+void prediction_write(const struct prediction *prediction, struct buffer *out);
+
+#endif

@@ -1,0 +1,28 @@
+/* A thread that runs long tasks one after the other, beside threads that must not be held up. Tasks are linked through
+ * themselves, so handing one over cannot fail. Any thread may hand over.
+ *
+ *     struct side_thread *side;
+ *     if (side_thread_start(&side, &err) != STATUS_OK) ...
+ *     request->task = (struct side_task){.run = decode_slowly};
+ *     side_thread_push(side, &request->task);
+ *     side_thread_free(side);      // runs what was pushed, then ends
+ */
+#ifndef MLPD_SERVER_SIDE_THREAD_H
+#define MLPD_SERVER_SIDE_THREAD_H
+
+#include "engine/status.h"
+
+struct side_task {
+    void (*run)(struct side_task *task); /* the task may be freed, or pushed again, inside it */
+    struct side_task *next;              /* the thread's own */
+};
+
+struct side_thread;
+
+enum status side_thread_start(struct side_thread **ret, struct error *err);
+void side_thread_push(struct side_thread *side, struct side_task *task);
+
+/* Runs what was pushed, ends the thread, frees it. Takes NULL. */
+void side_thread_free(struct side_thread *side);
+
+#endif
