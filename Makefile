@@ -1,10 +1,16 @@
 # mlpd's build. `make` builds, `make help` lists the targets. Each flavour has its own folder under build/:
 # build/release (whose program is copied to build/mlpd), and with SAN=address or SAN=thread build/address, build/thread.
+# V=1 shows the commands.
 
 SAN ?=
-CC ?= gcc
-FLAVOUR := $(if $(SAN),$(SAN),release)
-B := build/$(FLAVOUR)
+ifneq ($(filter-out address thread,$(SAN)),)
+$(error SAN=$(SAN) is unknown; it is address, thread, or nothing for the release build)
+endif
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+B := build/$(or $(SAN),release)
+Q := $(if $(V),,@)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wno-missing-field-initializers
@@ -12,12 +18,15 @@ OPTIMISE := -O2 -g
 SANITIZE_address := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SANITIZE_thread  := -fsanitize=thread -fno-omit-frame-pointer
 SANITIZE := $(if $(SAN),$(SANITIZE_$(SAN)))
+FORTIFY := -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong
 # -ffp-contract=off: a multiplication and an addition are fused where the source says fma, and nowhere else, so that a
 # row's result does not depend on which loop the compiler saw it in.
-CFLAGS_ALL := -std=gnu11 $(OPTIMISE) $(WARNINGS) -ffp-contract=off -fno-math-errno -fstack-protector-strong \
-              -D_GNU_SOURCE -D_FORTIFY_SOURCE=$(if $(SAN),0,2) -pthread -I. $(SANITIZE) $(CFLAGS)
-LDFLAGS_ALL := -pthread $(SANITIZE) -Wl,-z,relro,-z,now $(LDFLAGS)
+CFLAGS_ALL := -std=gnu11 $(OPTIMISE) $(WARNINGS) -ffp-contract=off -fno-math-errno -fPIE \
+              -D_GNU_SOURCE $(FORTIFY) -pthread -I. $(SANITIZE) $(CFLAGS)
+LDFLAGS_ALL := -pthread $(SANITIZE) -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 LIBS := -lmicrohttpd -lcjson -lm
+# Debian's libcheck is static and wants libsubunit; others ship a libcheck that brings what it needs.
+LIBS_UNIT = -lcheck $(if $(wildcard /usr/include/subunit/child.h),-lsubunit) $(LIBS)
 
 # One instruction set per file, its flags on that file only.
 CFLAGS_kernels/cpu_avx2.o   := -mavx2 -mfma -mf16c
@@ -26,60 +35,103 @@ CFLAGS_kernels/cpu_avx512.o := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma 
 CFLAGS_server/image_stb.o   := -fno-sanitize=shift,signed-integer-overflow
 
 SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
-OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out server/main.c,$(SOURCES)))
-UNIT_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
-
-PROGRAM := $(B)/mlpd
+HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)
+UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES))
 
 .PHONY: all
-all: $(if $(SAN),$(PROGRAM),build/mlpd)
+all: $(if $(SAN),$(B)/mlpd,build/mlpd) ## build the program (the default)
 
-build/mlpd: $(B)/mlpd
-	cp -f $< $@
+.PHONY: run
+run: ## build and serve the shipped model; ARGS="--port 9000" passes options
+	+@sh scripts/run.sh $(ARGS)
 
-$(PROGRAM): $(B)/server/main.o $(B)/libmlpd.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+.PHONY: test unit integration
+test: ## build and run every test; SAN=address or SAN=thread with that sanitizer
+	+@SAN=$(SAN) sh scripts/test.sh
+unit integration: ## the unit tests, the integration tests alone
+	+@SAN=$(SAN) sh scripts/test.sh $@
 
-$(B)/libmlpd.a: $(OBJECTS)
-	rm -f $@ && ar rcs $@ $^
+.PHONY: lint
+lint: ## gcc and clang with -Werror, clang-tidy, cppcheck, clang-format, shellcheck and the layers
+	+@sh scripts/lint.sh
 
-$(B)/%.o: %.c Makefile
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(CFLAGS_$*.o) -MMD -MP -c -o $@ $<
+.PHONY: fuzz fuzz-run
+fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets
+fuzz-run: fuzz ## replay known crashes, then fuzz each target for FUZZ_SECONDS (10)
+	@sh scripts/fuzz.sh
 
-$(B)/tests/unit/%: tests/unit/%.c $(B)/libmlpd.a Makefile
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $(LDFLAGS_ALL) -o $@ $< $(B)/libmlpd.a -lcheck -lsubunit $(LIBS)
-
-.PHONY: unit
-unit: $(UNIT_TESTS)
-	@for t in $(UNIT_TESTS); do $$t || exit 1; done
+.PHONY: install
+prefix ?= /usr/local
+install: build/mlpd ## install into $(DESTDIR)$(prefix), /usr/local by default
+	install -d "$(DESTDIR)$(prefix)/bin" "$(DESTDIR)$(prefix)/share/mlpd"
+	install -m 755 build/mlpd "$(DESTDIR)$(prefix)/bin/mlpd"
+	cp -R config/models "$(DESTDIR)$(prefix)/share/mlpd/"
+	chmod -R u=rwX,go=rX "$(DESTDIR)$(prefix)/share/mlpd"
 
 .PHONY: clean
-clean:
+clean: ## remove build/
 	rm -rf build
 
--include $(OBJECTS:.o=.d) $(B)/server/main.d $(addsuffix .d,$(UNIT_TESTS))
+.PHONY: help
+help: ## list these targets
+	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
+	    printf '  make %-18s %s\n' "$$target" "$$text"; done
+
+# --- How things are built ---
+
+# Kept: an object that a later build would have to make again.
+.SECONDARY:
+
+build/mlpd: build/release/mlpd
+	$(Q)cp -f $< $@
+
+$(B)/mlpd: $(B)/server/main.o $(B)/libmlpd.a
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/libmlpd.a: $(LIBRARY_SOURCES:%.c=$(B)/%.o)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/%.o: %.c Makefile
+	$(if $(V),,@echo "  CC   $@")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_$*.o) -MMD -MP -c -o $@ $<
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libmlpd.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_UNIT)
+
+.PHONY: unit-programs
+unit-programs: $(UNIT_SOURCES:%.c=$(B)/%)
 
 # Each fuzz target is built by clang with libFuzzer from the library's sources: build/fuzz/tests/fuzz/fuzz_NAME.
 FUZZ_CC ?= clang
-FUZZ_TARGETS := $(patsubst %.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_OBJECTS := $(patsubst %.c,build/fuzz/%.o,$(filter-out server/main.c,$(SOURCES)))
-FUZZ_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+              -U_FORTIFY_SOURCE
 
 build/fuzz/%.o: %.c Makefile
-	@mkdir -p $(@D)
-	$(FUZZ_CC) $(filter-out -D_FORTIFY_SOURCE=%,$(CFLAGS_ALL)) $(CFLAGS_$*.o) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+	$(if $(V),,@echo "  FUZZ $@")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(CFLAGS_ALL) $(CFLAGS_$*.o) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
-build/fuzz/libmlpd.a: $(FUZZ_OBJECTS)
-	rm -f $@ && ar rcs $@ $^
+build/fuzz/libmlpd.a: $(LIBRARY_SOURCES:%.c=build/fuzz/%.o)
+	$(Q)rm -f $@ && ar rcs $@ $^
 
 build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libmlpd.a
-	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
 
-.SECONDARY: $(addsuffix .o,$(FUZZ_TARGETS))
+# For scripts/lint.sh: every C file compiled once, and each one through clang-tidy with its own flags.
+EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES)
+.PHONY: objects tidy
+objects: $(EVERY_SOURCE:%.c=$(B)/%.o)
+tidy: $(EVERY_SOURCE:%.c=build/tidy/%.ok)
 
-.PHONY: fuzz
-fuzz: $(FUZZ_TARGETS)
+build/tidy/%.ok: %.c $(HEADERS) Makefile .clang-tidy
+	$(if $(V),,@echo "  TIDY $<")
+	$(Q)mkdir -p $(@D)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- $(CFLAGS_ALL) $(CFLAGS_$*.o) 2>build/tidy/$*.log || \
+	    { cat build/tidy/$*.log >&2; exit 1; }
+	@touch $@
 
--include $(FUZZ_OBJECTS:.o=.d) $(addsuffix .d,$(FUZZ_TARGETS))
+-include $(EVERY_SOURCE:%.c=$(B)/%.d) $(EVERY_SOURCE:%.c=build/fuzz/%.d)
