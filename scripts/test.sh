@@ -16,7 +16,8 @@ passed=0 failed=0 skipped=0
 # The sanitizers stop at the first finding and tell a test's own failure (1) from theirs by the exit status.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:exitcode=99}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
-export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions='$root/tests/tsan.supp':second_deadlock_stack=1:halt_on_error=1:exitcode=99}"
+tsan_options="suppressions='$root/tests/tsan.supp':second_deadlock_stack=1:halt_on_error=1:exitcode=99"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-$tsan_options}"
 
 # A kernel that scatters addresses widely leaves no room where ThreadSanitizer wants its shadow, so it runs without.
 unscattered() {
@@ -112,5 +113,5 @@ done
 
 echo "== summary${SAN:+, $SAN sanitizer}"
 grep '^SKIP' "$log" || true
-echo "$passed passed, $failed failed, $skipped skipped"
+echo "$passed passed, $failed failed, $skipped skipped" | tee "$folder/test.counts"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
