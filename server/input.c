@@ -20,116 +20,16 @@ enum body_kind { BODY_MULTIPART, BODY_PICTURE, BODY_NPY, BODY_RAW, BODY_JSON };
 struct input_scratch {
     const struct model *model;
     const struct input_options *options; /* while input_read runs */
-    void *storage;                       /* rows that had to be copied or decoded */
-    size_t storage_bytes;
-    uint8_t *pixels; /* one picture, (height, width) */
-    struct picture_size *sizes;
-    bool in_multipart; /* rows are collected from several places: none is borrowed from the body */
+    uint8_t *pixels;                     /* one picture, (height, width) */
+    struct picture_size *sizes;          /* (rows_max), or NULL until a picture is resized */
     struct json_tensor json;
-    char *text; /* a JSON string without its escapes, then the bytes it was base64 of */
-    size_t text_bytes;
+    struct buffer text; /* a JSON string without its escapes, then the bytes it was base64 of */
 };
-
-/* ---- rows ---- */
-
-static size_t row_bytes(const struct model *model, enum row_dtype dtype)
-{
-    return model->in_features * (dtype == ROW_UINT8 ? 1 : sizeof(float));
-}
 
 static enum status no_memory(struct error *err)
 {
-    error_set(err, STATUS_NO_MEMORY, "there is no memory for the request's rows");
+    error_set(err, STATUS_NO_MEMORY, "there is no memory to read the request's body");
     return error_hint(err, "send fewer rows at once, or send it again in a moment");
-}
-
-/* Makes *block at least `bytes` long; its content is kept. */
-static bool grow(void **block, size_t *block_bytes, size_t bytes)
-{
-    if (*block && bytes <= *block_bytes)
-        return true;
-    size_t doubled = *block_bytes * 2;
-    size_t wanted = bytes > doubled ? bytes : doubled;
-    void *grown = realloc(*block, wanted ? wanted : 1);
-    if (!grown)
-        return false;
-    *block = grown;
-    *block_bytes = wanted;
-    return true;
-}
-
-static enum status check_rows(const struct input *input, size_t more, struct error *err)
-{
-    size_t rows_max = input->scratch->options->rows_max;
-    if (more <= rows_max - input->count)
-        return STATUS_OK;
-    error_set(err, STATUS_TOO_LARGE, "%zu rows in one request, at most %zu are taken", input->count + more,
-              rows_max);
-    return error_hint(err, "split it over several requests, or start mlpd with a larger --rows-max");
-}
-
-static void scale(const struct model *model, const uint8_t *src, size_t count, float *dst)
-{
-    for (size_t i = 0; i < count; i++)
-        dst[i] = model->pixel_scale[src[i]];
-}
-
-/* Turns the uint8 rows collected so far into float32 ones, from the last element on, since they grow in place. */
-static enum status make_float(struct input *input, struct error *err)
-{
-    struct input_scratch *scratch = input->scratch;
-    size_t elements = input->count * scratch->model->in_features;
-    if (!grow(&scratch->storage, &scratch->storage_bytes, elements * sizeof(float)))
-        return no_memory(err);
-    const uint8_t *bytes = scratch->storage;
-    float *floats = scratch->storage;
-    for (size_t i = elements; i-- > 0;)
-        floats[i] = scratch->model->pixel_scale[bytes[i]];
-    input->dtype = ROW_FLOAT32;
-    return STATUS_OK;
-}
-
-/* Copies `count` rows behind those collected so far. Rows of both dtypes together become float32. */
-static enum status append_rows(struct input *input, const void *rows, enum row_dtype dtype, size_t count,
-                               struct error *err)
-{
-    struct input_scratch *scratch = input->scratch;
-    const struct model *model = scratch->model;
-    enum status status = check_rows(input, count, err);
-    if (status == STATUS_OK && !input->count)
-        input->dtype = dtype;
-    if (status == STATUS_OK && input->dtype == ROW_UINT8 && dtype == ROW_FLOAT32)
-        status = make_float(input, err);
-    if (status != STATUS_OK)
-        return status;
-
-    size_t at = input->count * row_bytes(model, input->dtype);
-    if (!grow(&scratch->storage, &scratch->storage_bytes, at + count * row_bytes(model, input->dtype)))
-        return no_memory(err);
-    void *dst = (char *)scratch->storage + at;
-    if (input->dtype == dtype)
-        memcpy(dst, rows, count * row_bytes(model, dtype));
-    else
-        scale(model, rows, count * model->in_features, dst);
-    input->rows = scratch->storage;
-    input->count += count;
-    return STATUS_OK;
-}
-
-/* Takes rows where they lie, if they may stay there: alone, and aligned. */
-static enum status take_rows(struct input *input, const void *rows, enum row_dtype dtype, size_t count,
-                             struct error *err)
-{
-    bool aligned = dtype == ROW_UINT8 || (uintptr_t)rows % sizeof(float) == 0;
-    if (input->scratch->in_multipart || !aligned)
-        return append_rows(input, rows, dtype, count, err);
-    enum status status = check_rows(input, count, err);
-    if (status != STATUS_OK)
-        return status;
-    input->rows = rows;
-    input->dtype = dtype;
-    input->count = count;
-    return STATUS_OK;
 }
 
 /* Puts "part 2: " and the like before the message of an error that happened inside. */
@@ -219,14 +119,14 @@ static enum status read_picture(struct input *input, const void *data, size_t le
     struct image_info info;
     enum status status = image_decode(data, len, &options, scratch->pixels, &info, err);
     if (status == STATUS_OK)
-        status = append_rows(input, scratch->pixels, ROW_UINT8, 1, err);
+        status = row_set_append(&input->set, scratch->pixels, ROW_UINT8, 1, err);
     if (status != STATUS_OK || !info.resized)
         return status;
     if (!scratch->sizes)
         scratch->sizes = calloc(scratch->options->rows_max, sizeof *scratch->sizes);
     if (!scratch->sizes)
         return no_memory(err);
-    scratch->sizes[input->count - 1] = (struct picture_size){info.width, info.height};
+    scratch->sizes[input->set.count - 1] = (struct picture_size){info.width, info.height};
     input->sizes = scratch->sizes;
     return STATUS_OK;
 }
@@ -271,12 +171,12 @@ static enum status read_raw(struct input *input, const void *data, size_t len, s
     if (dtype == INPUT_DTYPE_ANY)
         dtype = len == f ? INPUT_DTYPE_UINT8 : INPUT_DTYPE_FLOAT32;
     enum row_dtype row_dtype = dtype == INPUT_DTYPE_UINT8 ? ROW_UINT8 : ROW_FLOAT32;
-    size_t bytes = row_bytes(scratch->model, row_dtype);
+    size_t bytes = row_set_row_bytes(scratch->model, row_dtype);
     if (!expected || !len || len % bytes)
         return refuse_raw_length(scratch, len, err);
     size_t count = len / bytes;
     input->batched = count > 1;
-    return take_rows(input, data, row_dtype, count, err);
+    return row_set_take(&input->set, data, row_dtype, count, err);
 }
 
 /* The elements in C order and as one of the two dtypes, in *ret_rows: in the body, or in memory that *ret_owned names. */
@@ -310,13 +210,14 @@ static enum status read_npy(struct input *input, const void *data, size_t len, s
         return status;
     if (!rows_of_shape(model, npy.shape, npy.dims, &count, &input->batched))
         return refuse_shape(model, npy.shape, npy.dims, err);
-    status = check_rows(input, count, err);
+    status = row_set_check_room(&input->set, count, err);
     if (status == STATUS_OK)
         status = convert_npy(&npy, &rows, &owned, err);
     if (status != STATUS_OK)
         return status;
     enum row_dtype dtype = npy.dtype == NPY_UINT8 ? ROW_UINT8 : ROW_FLOAT32;
-    status = owned ? append_rows(input, rows, dtype, count, err) : take_rows(input, rows, dtype, count, err);
+    status = owned ? row_set_append(&input->set, rows, dtype, count, err)
+                   : row_set_take(&input->set, rows, dtype, count, err);
     free(owned);
     return status;
 }
@@ -332,20 +233,19 @@ static enum status read_json_numbers(struct input *input, struct error *err)
         return refuse_shape(scratch->model, json->shape, json->dims, err);
     for (size_t i = 0; json->is_uint8 && i < json->value_count; i++)
         json->values[i] = scratch->model->pixel_scale[(uint8_t)json->values[i]];
-    return take_rows(input, json->values, ROW_FLOAT32, count, err);
+    return row_set_take(&input->set, json->values, ROW_FLOAT32, count, err);
 }
 
 static enum status read_json_picture(struct input *input, struct json_string string, struct error *err)
 {
     struct input_scratch *scratch = input->scratch;
-    size_t bytes = string.len > base64_decoded_max(string.len) ? string.len : base64_decoded_max(string.len);
-    void *text = scratch->text;
-    if (!grow(&text, &scratch->text_bytes, bytes))
+    size_t decoded_max = base64_decoded_max(string.len);
+    scratch->text.len = 0;
+    if (!buffer_reserve(&scratch->text, string.len > decoded_max ? string.len : decoded_max))
         return no_memory(err);
-    scratch->text = text;
-    size_t len = json_string_unescape(string, scratch->text);
-    enum status status = base64_decode(scratch->text, len, scratch->text, &len, err);
-    return status == STATUS_OK ? read_picture(input, scratch->text, len, err) : status;
+    size_t len = json_string_unescape(string, scratch->text.data);
+    enum status status = base64_decode(scratch->text.data, len, scratch->text.data, &len, err);
+    return status == STATUS_OK ? read_picture(input, scratch->text.data, len, err) : status;
 }
 
 static enum status read_json_pictures(struct input *input, struct error *err)
@@ -368,7 +268,7 @@ static enum status read_json(struct input *input, const char *text, size_t len, 
 {
     struct input_scratch *scratch = input->scratch;
     struct json_tensor *json = &scratch->json;
-    size_t rows_left = scratch->options->rows_max - input->count;
+    size_t rows_left = input->set.rows_max - input->set.count;
     json->values_max = rows_left * scratch->model->in_features;
     json->strings_max = rows_left;
     enum status status = json_tensor_read(text, len, json, err);
@@ -493,7 +393,7 @@ static enum status read_multipart(struct input *input, const char *content_type,
     size_t part_count = 0;
     bool any_batched = false;
     enum status status = multipart_begin(&parts, content_type, body, len, err);
-    input->scratch->in_multipart = true;
+    input->set.copies = true;
     while (status == STATUS_OK && (status = multipart_next(&parts, &part, err)) == STATUS_OK && part.data) {
         status = read_part(input, &part, err);
         part_count++;
@@ -506,16 +406,16 @@ static enum status read_multipart(struct input *input, const char *content_type,
     return status;
 }
 
-static enum status check_finite(const struct input *input, struct error *err)
+static enum status check_finite(const struct row_set *set, struct error *err)
 {
-    size_t f = input->scratch->model->in_features, index;
-    if (input->dtype != ROW_FLOAT32 || all_finite(input->rows, input->count * f, &index))
+    size_t f = set->model->in_features, index;
+    const float *rows = set->rows;
+    if (set->dtype != ROW_FLOAT32 || all_finite(rows, set->count * f, &index))
         return STATUS_OK;
-    float value = ((const float *)input->rows)[index];
     error_set(err, STATUS_INVALID, "row %zu, index %zu is %s", index / f, index % f,
-              value != value ? "NaN"
-              : value > 0    ? "infinity"
-                             : "-infinity");
+              rows[index] != rows[index] ? "NaN"
+              : rows[index] > 0          ? "infinity"
+                                         : "-infinity");
     return error_hint(err, "send finite numbers only; rows and indices count from 0");
 }
 
@@ -523,8 +423,9 @@ enum status input_read(struct input *input, const struct input_options *options,
                        struct error *err)
 {
     input->scratch->options = options;
+    input->set.rows_max = options->rows_max;
     enum status status = read_body(input, options->content_type, body, len, err);
-    return status == STATUS_OK ? check_finite(input, err) : status;
+    return status == STATUS_OK ? check_finite(&input->set, err) : status;
 }
 
 /* ---- life ---- */
@@ -542,17 +443,16 @@ struct input *input_create(const struct model *model)
     }
     scratch->model = model;
     scratch->pixels = pixels;
+    input->set.model = model;
     input->scratch = scratch;
     return input;
 }
 
-static void drop_if_large(void **block, size_t *bytes, size_t unit)
+static void free_json(struct json_tensor *json)
 {
-    if (*bytes * unit <= KEEP_BYTES)
-        return;
-    free(*block);
-    *block = NULL;
-    *bytes = 0;
+    free(json->values);
+    free(json->strings);
+    *json = (struct json_tensor){0};
 }
 
 void input_reset(struct input *input)
@@ -560,18 +460,15 @@ void input_reset(struct input *input)
     if (!input)
         return;
     struct input_scratch *scratch = input->scratch;
-    void *values = scratch->json.values, *strings = scratch->json.strings, *text = scratch->text;
-    drop_if_large(&scratch->storage, &scratch->storage_bytes, 1);
-    drop_if_large(&text, &scratch->text_bytes, 1);
-    drop_if_large(&values, &scratch->json.values_capacity, sizeof *scratch->json.values);
-    drop_if_large(&strings, &scratch->json.strings_capacity, sizeof *scratch->json.strings);
-    scratch->json.values = values;
-    scratch->json.strings = strings;
-    scratch->text = text;
+    const struct json_tensor *json = &scratch->json;
+    if (json->values_capacity * sizeof *json->values + json->strings_capacity * sizeof *json->strings > KEEP_BYTES)
+        free_json(&scratch->json);
+    buffer_reset(&scratch->text, KEEP_BYTES);
     free(scratch->sizes);
     scratch->sizes = NULL;
-    scratch->in_multipart = false;
-    *input = (struct input){.scratch = scratch};
+    row_set_reset(&input->set, KEEP_BYTES);
+    input->sizes = NULL;
+    input->batched = false;
 }
 
 void input_free(struct input *input)
@@ -579,12 +476,11 @@ void input_free(struct input *input)
     if (!input)
         return;
     struct input_scratch *scratch = input->scratch;
-    free(scratch->storage);
-    free(scratch->pixels);
+    row_set_free(&input->set);
+    free_json(&scratch->json);
+    buffer_free(&scratch->text);
     free(scratch->sizes);
-    free(scratch->json.values);
-    free(scratch->json.strings);
-    free(scratch->text);
+    free(scratch->pixels);
     free(scratch);
     free(input);
 }

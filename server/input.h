@@ -3,7 +3,7 @@
  *
  *     struct input *input = input_create(model);
  *     if (input_read(input, &options, body, len, &err) == STATUS_OK)
- *         use(input->rows, input->dtype, input->count);   // until input_reset, and while `body` lives
+ *         use(input->set.rows, input->set.dtype, input->set.count);   // until input_reset, and while `body` lives
  *     input_reset(input);
  *     input_free(input);
  */
@@ -14,9 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/backend.h"
 #include "engine/model.h"
 #include "engine/status.h"
+#include "server/row_set.h"
 
 enum input_dtype { INPUT_DTYPE_ANY, INPUT_DTYPE_UINT8, INPUT_DTYPE_FLOAT32 };
 
@@ -35,11 +35,9 @@ struct picture_size {
 
 struct input {
     /* What input_read found. */
-    const void *rows; /* (count, in_features) of dtype: in the body itself, or in `storage` */
-    enum row_dtype dtype;
-    size_t count;
+    struct row_set set;               /* the rows: in the body itself, or copied */
     bool batched;                     /* the input had a batch axis, even of one row */
-    const struct picture_size *sizes; /* of `count` rows; NULL if no picture was resized */
+    const struct picture_size *sizes; /* of set.count rows; NULL if no picture was resized */
 
     struct input_scratch *scratch; /* the module's own */
 };

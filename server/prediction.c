@@ -71,20 +71,20 @@ enum status prediction_read(struct prediction *prediction, const struct input_op
                             size_t len, struct error *err)
 {
     const struct app *app = prediction->app;
-    struct input *input = prediction->input;
-    enum status status = input_read(input, options, body, len, err);
+    const struct row_set *set = &prediction->input->set;
+    enum status status = input_read(prediction->input, options, body, len, err);
     if (status == STATUS_OK)
-        status = reserve_outputs(prediction, input->count, err);
+        status = reserve_outputs(prediction, set->count, err);
     if (status == STATUS_OK && prediction->with_layers)
-        status = app->backend->ops->trace(app->backend, input->rows, input->dtype, prediction->layers, err);
+        status = app->backend->ops->trace(app->backend, set->rows, set->dtype, prediction->layers, err);
     if (status != STATUS_OK)
         return status;
     prediction->job = (struct job){
-        .rows = input->rows,
-        .dtype = input->dtype,
-        .count = input->count,
+        .rows = set->rows,
+        .dtype = set->dtype,
+        .count = set->count,
         .logits = prediction->outputs,
-        .probabilities = prediction->outputs + input->count * app->model->out_features,
+        .probabilities = prediction->outputs + set->count * app->model->out_features,
         .classes = prediction->classes,
         .error = &prediction->error,
     };
@@ -102,7 +102,7 @@ enum status prediction_run(struct prediction *prediction, struct executor *execu
     const struct backend *backend = prediction->app->backend;
     struct job *job = &prediction->job;
     size_t n = backend->model->out_features;
-    size_t row_bytes = backend->model->in_features * (job->dtype == ROW_UINT8 ? 1 : sizeof(float));
+    size_t row_bytes = row_set_row_bytes(backend->model, job->dtype);
     enum status status = STATUS_OK;
     for (size_t at = 0; at < job->count && status == STATUS_OK; at += backend->batch_max) {
         const struct batch_part part = {

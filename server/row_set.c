@@ -1,0 +1,113 @@
+#include "server/row_set.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t row_set_row_bytes(const struct model *model, enum row_dtype dtype)
+{
+    return model->in_features * (dtype == ROW_UINT8 ? 1 : sizeof(float));
+}
+
+enum status row_set_check_room(const struct row_set *set, size_t more, struct error *err)
+{
+    if (more <= set->rows_max - set->count)
+        return STATUS_OK;
+    error_set(err, STATUS_TOO_LARGE, "%zu rows in one request, at most %zu are taken", set->count + more,
+              set->rows_max);
+    return error_hint(err, "split it over several requests, or start mlpd with a larger --rows-max");
+}
+
+/* Makes room for `rows` rows of the set's dtype; what is there stays. */
+static enum status reserve(struct row_set *set, size_t rows, struct error *err)
+{
+    size_t bytes = rows * row_set_row_bytes(set->model, set->dtype);
+    if (set->storage && bytes <= set->storage_bytes)
+        return STATUS_OK;
+    size_t grown_bytes = bytes > 2 * set->storage_bytes ? bytes : 2 * set->storage_bytes;
+    void *grown = realloc(set->storage, grown_bytes);
+    if (!grown) {
+        error_set(err, STATUS_NO_MEMORY, "there is no memory for the request's %zu rows", rows);
+        return error_hint(err, "send fewer rows at once, or send it again in a moment");
+    }
+    set->storage = grown;
+    set->storage_bytes = grown_bytes;
+    return STATUS_OK;
+}
+
+/* Turns the uint8 rows collected so far into float32, from the last element on, since they grow in place. */
+static enum status make_float(struct row_set *set, struct error *err)
+{
+    set->dtype = ROW_FLOAT32;
+    enum status status = reserve(set, set->count, err);
+    if (status != STATUS_OK)
+        return status;
+    const uint8_t *bytes = set->storage;
+    float *floats = set->storage;
+    for (size_t i = set->count * set->model->in_features; i-- > 0;)
+        floats[i] = set->model->pixel_scale[bytes[i]];
+    return STATUS_OK;
+}
+
+static void copy_rows(struct row_set *set, const void *rows, enum row_dtype dtype, size_t count)
+{
+    size_t elements = count * set->model->in_features;
+    char *dst = (char *)set->storage + set->count * row_set_row_bytes(set->model, set->dtype);
+    if (set->dtype == dtype) {
+        memcpy(dst, rows, count * row_set_row_bytes(set->model, dtype));
+        return;
+    }
+    const uint8_t *bytes = rows;
+    float *floats = (float *)(void *)dst;
+    for (size_t i = 0; i < elements; i++)
+        floats[i] = set->model->pixel_scale[bytes[i]];
+}
+
+enum status row_set_append(struct row_set *set, const void *rows, enum row_dtype dtype, size_t count,
+                           struct error *err)
+{
+    enum status status = row_set_check_room(set, count, err);
+    if (status == STATUS_OK && !set->count)
+        set->dtype = dtype;
+    if (status == STATUS_OK && set->dtype == ROW_UINT8 && dtype == ROW_FLOAT32)
+        status = make_float(set, err);
+    if (status == STATUS_OK)
+        status = reserve(set, set->count + count, err);
+    if (status != STATUS_OK)
+        return status;
+    copy_rows(set, rows, dtype, count);
+    set->rows = set->storage;
+    set->count += count;
+    return STATUS_OK;
+}
+
+enum status row_set_take(struct row_set *set, const void *rows, enum row_dtype dtype, size_t count,
+                         struct error *err)
+{
+    bool aligned = dtype == ROW_UINT8 || (uintptr_t)rows % sizeof(float) == 0;
+    if (set->copies || set->count || !aligned)
+        return row_set_append(set, rows, dtype, count, err);
+    enum status status = row_set_check_room(set, count, err);
+    if (status != STATUS_OK)
+        return status;
+    set->rows = rows;
+    set->dtype = dtype;
+    set->count = count;
+    return STATUS_OK;
+}
+
+void row_set_reset(struct row_set *set, size_t keep_bytes)
+{
+    if (set->storage_bytes > keep_bytes)
+        row_set_free(set);
+    set->rows = NULL;
+    set->count = 0;
+    set->copies = false;
+}
+
+void row_set_free(struct row_set *set)
+{
+    free(set->storage);
+    set->storage = NULL;
+    set->storage_bytes = 0;
+}
