@@ -31,7 +31,9 @@ struct multipart_part {
     char content_type[128]; /* lower case, without parameters; "" if it has none */
 };
 
-/* Reads the boundary from the Content-Type header's value. */
+/* Reads the boundary from the Content-Type header's value and finds the first delimiter; body and len are borrowed until
+ * the iterator is dropped. Refused: another content type (STATUS_UNSUPPORTED), a boundary that is missing or is none, a
+ * body without a delimiter, lines that end with LF alone. */
 enum status multipart_begin(struct multipart *ret, const char *content_type, const char *body, size_t len,
                             struct error *err);
 
