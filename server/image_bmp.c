@@ -37,6 +37,7 @@ static enum status take_size(struct bmp *bmp, struct error *err)
     bmp->bits = image_le16(data + (is_os2 ? 24 : 28));
     bmp->row_bytes = (bmp->header.width * bmp->bits + 31) / 32 * 4;
     bmp->header.budget_bytes = 4 * bmp->header.width * bmp->header.height + 65536;
+    bmp->header.work_max = SIZE_MAX;
     return STATUS_OK;
 }
 

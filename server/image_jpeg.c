@@ -82,6 +82,7 @@ static void take_budget(struct jpeg *jpeg)
     size_t planes = jpeg->components * width * height * (jpeg->progressive ? 3 : 1);
     size_t picture = 3 * jpeg->header.width * jpeg->header.height;
     jpeg->header.budget_bytes = planes + picture + jpeg->components * (width + 64) + 65536;
+    jpeg->header.work_max = SIZE_MAX; /* the number of scans bounds it */
 }
 
 static enum status take_frame(struct jpeg *jpeg, int marker, struct error *err)

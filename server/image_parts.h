@@ -26,6 +26,8 @@ struct image_header {
     size_t width, height; /* both at least 1, and width * height <= pixels_max */
     size_t budget_bytes;  /* PNG, JPEG, BMP: what stb_image may hold at once to decode what was declared */
 
+    size_t work_max; /* ... and how many codes it may put into tables, or look up the slow way */
+
     size_t palette_at;    /* PNG: where a palette begins that has fewer colours than its indices can name, or 0 */
     size_t palette_bytes; /* PNG: its length, */
     size_t palette_bytes_full; /* and the one that it is padded to */

@@ -164,26 +164,19 @@ static enum status take_chunk(struct png *png, struct error *err)
 
 /* stb_image holds, not all at once: the IDAT chunks joined in a buffer that grows by doubling, the inflated rows (which
  * it guesses too small for an interlaced picture, and then doubles), the picture with alpha added, and a second one when
- * it resolves interlacing, a palette or 16 bits. Joined IDATs aside, 64 KiB are for small ones. */
-static enum status take_budget(struct png *png, struct error *err)
+ * it resolves interlacing, a palette or 16 bits; 64 KiB more are for what is small. Its work is a code looked up for each
+ * inflated byte at most, and some 340 codes for a block's tables: the million is for those of encoders that begin a block
+ * with each row. */
+static void take_budget(struct png *png)
 {
+    size_t pixels = png->header.width * png->header.height;
     size_t row_bytes = (png->header.width * png->channels * png->depth + 7) / 8;
     size_t rows_bytes = (row_bytes + 1) * png->header.height;
-    size_t picture_bytes = png->header.width * png->header.height * (png->channels + 1) * (png->depth > 8 ? 2 : 1);
-    size_t palette_bytes = png->colour == COLOUR_PALETTE ? 4 * png->header.width * png->header.height : 0;
-    /* Stored as it is, a picture needs its rows and few bytes more; this is far beyond, and it keeps a small picture
-     * from costing the time that megabytes of empty deflate blocks take. */
-    size_t deflated_max = 8 * rows_bytes + 4096;
-    if (png->deflated_bytes > deflated_max) {
-        error_set(err, STATUS_INVALID,
-                  "PNG has %zu bytes of compressed data, far more than its declared %zux%zu needs",
-                  png->deflated_bytes, png->header.width, png->header.height);
-        return error_hint(err,
-                          "the file's data does not belong to its header; save the picture again and send that");
-    }
+    size_t picture_bytes = pixels * (png->channels + 1) * (png->depth > 8 ? 2 : 1);
+    size_t palette_bytes = png->colour == COLOUR_PALETTE ? 4 * pixels : 0;
     png->header.budget_bytes = 3 * png->deflated_bytes + (png->interlaced ? 6 : 1) * rows_bytes +
                                2 * picture_bytes + palette_bytes + 65536;
-    return STATUS_OK;
+    png->header.work_max = (png->interlaced ? 4 : 2) * rows_bytes + 1000000;
 }
 
 /* stb_image reads a colour that the palette does not have from memory it never wrote. */
@@ -212,9 +205,7 @@ enum status image_png_check(const struct image_file *file, struct image_header *
         return image_refuse_broken(file, err, "it has no picture data (chunk IDAT)");
     if (png.colour == COLOUR_PALETTE && !png.seen_palette)
         return image_refuse_broken(file, err, "its palette (chunk PLTE) is missing");
-    enum status status = take_budget(&png, err);
-    if (status != STATUS_OK)
-        return status;
+    take_budget(&png);
     plan_palette(&png);
     *ret = png.header;
     return STATUS_OK;

@@ -3,11 +3,12 @@
  * Its allocations come from here, for three reasons. They are counted against a budget, so that a picture cannot inflate
  * to more than it declared. They are zeroed: stb_image reads tables and planes that a broken JPEG never filled, and
  * zeros make that a wrong picture, the same one each time, rather than a walk off a table's end or another request's
- * memory. And they are kept in a list, so that what stb_image forgets when an allocation fails is freed all the same.
+ * memory. And they are kept in a list, so that what stb_image forgets when it gives up is freed all the same.
  */
 #include "server/image_parts.h"
 
 #include <limits.h>
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +23,11 @@ struct block {
 static _Thread_local struct {
     struct block *blocks;
     size_t left;
+    size_t work_left;
     bool exceeded;  /* an allocation was refused because it passed the budget */
     bool no_memory; /* ... because there was no memory */
+    bool overworked;
+    jmp_buf give_up;
 } budget;
 
 static void *budget_malloc(size_t size)
@@ -76,12 +80,20 @@ static void *budget_realloc(void *memory, size_t old_size, size_t size)
     return grown;
 }
 
+static void budget_work(void)
+{
+    if (budget.work_left-- == 0)
+        longjmp(budget.give_up, 1);
+}
+
 #define STBI_MALLOC(size)                      budget_malloc(size)
 #define STBI_REALLOC_SIZED(memory, from, size) budget_realloc(memory, from, size)
 #define STBI_FREE(memory)                      budget_free(memory)
-/* A sender's bytes must not end the program. The one assertion that they can fail is harmless: the 256th code of a JPEG
- * Huffman table stands in the fast table under the number that means "none", and is then looked up the slow way. */
-#define STBI_ASSERT(condition) ((void)(condition))
+/* Not an abort, for a sender's bytes must not end the program (one assertion fails for a good JPEG: the 256th code of a
+ * Huffman table stands in the fast table under the number that means "none", and is then found the slow way). But
+ * stb_image asserts once for each code of a deflate table that it builds, and builds both tables anew for each block,
+ * even an empty one of ten bits: 2 MB of those took 7 s. So the assertions are where its work is counted and ended. */
+#define STBI_ASSERT(condition) ((void)(condition), budget_work())
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_ONLY_PNG
@@ -105,15 +117,27 @@ static void *budget_realloc(void *memory, size_t old_size, size_t size)
 
 static enum status refuse(const struct image_file *file, const struct image_header *header, struct error *err)
 {
+    const char *name = image_format_name(file->format), *reason = stbi_failure_reason();
     if (budget.no_memory)
-        return error_set(err, STATUS_NO_MEMORY, "out of memory while reading a %s of %zux%zu",
-                         image_format_name(file->format), header->width, header->height);
-    if (!budget.exceeded)
-        return image_refuse_broken(file, err, "%s",
-                                   stbi_failure_reason() ? stbi_failure_reason() : "it ends early");
-    error_set(err, STATUS_INVALID, "%s inflates to more than its declared %zux%zu needs",
-              image_format_name(file->format), header->width, header->height);
-    return error_hint(err, "the file's data does not belong to its header; save the picture again and send that");
+        return error_set(err, STATUS_NO_MEMORY, "out of memory while reading a %s of %zux%zu", name, header->width,
+                         header->height);
+    if (!budget.exceeded && !budget.overworked)
+        return image_refuse_broken(file, err, "%s", reason ? reason : "it ends early");
+    error_set(err, STATUS_INVALID, "%s %s than its declared %zux%zu needs", name,
+              budget.exceeded ? "inflates to more" : "has far more blocks of compressed data", header->width,
+              header->height);
+    error_hint(err, "the file's data does not belong to its header; save the picture again and send that");
+    return STATUS_INVALID;
+}
+
+/* The pixels, still in the list; NULL if stb_image gave up or was made to. */
+static uint8_t *load(const struct image_file *file, int *ret_width, int *ret_height, int *ret_channels)
+{
+    if (setjmp(budget.give_up) != 0) {
+        budget.overworked = true;
+        return NULL;
+    }
+    return stbi_load_from_memory(file->data, (int)file->len, ret_width, ret_height, ret_channels, 0);
 }
 
 enum status image_stb_read(const struct image_file *file, const struct image_header *header, uint8_t **ret_pixels,
@@ -121,10 +145,12 @@ enum status image_stb_read(const struct image_file *file, const struct image_hea
 {
     if (file->len > INT_MAX)
         return image_refuse_kind(file, err, "%zu bytes, and %d are the most", file->len, INT_MAX);
-    memset(&budget, 0, sizeof budget);
     budget.left = header->budget_bytes;
+    budget.work_left = header->work_max;
+    budget.exceeded = budget.no_memory = budget.overworked = false;
+    stbi__g_failure_reason = NULL;
     int width = 0, height = 0, channels = 0;
-    uint8_t *pixels = stbi_load_from_memory(file->data, (int)file->len, &width, &height, &channels, 0);
+    uint8_t *pixels = load(file, &width, &height, &channels);
     enum status status = STATUS_OK;
     if (!pixels)
         status = refuse(file, header, err);
