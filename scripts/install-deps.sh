@@ -42,6 +42,8 @@ fuzz     fuzzer:-                  libclang-rt-dev|libclang-rt-14-dev|libclang-c
 train    python:venv               python3-venv                python3              python3            python          python3
 train    python:pip                python3-pip                 python3-pip          py3-pip            python-pip      python3-pip
 fresh    command:mmdebstrap        mmdebstrap                  mmdebstrap           -                  -               -
+fresh    command:curl              curl                        curl                 curl               curl            curl
+fresh    command:pkill             procps                      procps-ng            procps             procps-ng       procps
 '
 COLUMNS_OF_MANAGERS='apt dnf apk pacman zypper'
 
