@@ -71,8 +71,8 @@ def boot():
 def sneaker():
     """A low shoe, its toe to the left: light sole, laces, one stripe."""
     c = Canvas()
-    c.area([(0.8, 17), (3.6, 14.6), (9, 12.6), (14.4, 9.2), (17.6, 8.4), (19.6, 9.8), (23, 9.8), (26.2, 8.2), (27, 10.6),
-            (27.2, 18.4), (14, 19), (1.6, 19)], 185, smooth=True)
+    c.area([(0.8, 17), (3.6, 14.6), (9, 12.6), (14.4, 9.2), (17.6, 8.4), (19.6, 9.8), (23, 9.8), (26.2, 8.2),
+            (27, 10.6), (27.2, 18.4), (14, 19), (1.6, 19)], 185, smooth=True)
     for i in range(4):
         c.line([(9.6 + 1.7 * i, 12.8 - 0.95 * i), (11.4 + 1.7 * i, 14.4 - 0.95 * i)], 235, 0.6)
     c.line([(13.4, 17.6), (22, 12)], 225, 1.3)
@@ -131,7 +131,8 @@ def bag():
 def bag_photo():
     """In colour, 300x240, light on a dark ground that is not quite black."""
     c, size = bag(), (300, 240)
-    leather = Image.merge("RGB", [c.gray(*size).point(lambda v, k=k: min(255, round(v * k))) for k in (1.15, 0.95, 0.7)])
+    leather = Image.merge("RGB", [c.gray(*size).point(lambda v, k=k: min(255, round(v * k)))
+                                  for k in (1.15, 0.95, 0.7)])
     ground = Image.merge("RGB", [Image.linear_gradient("L").resize(size).point(lambda v, k=k: v * k // 255)
                                  for k in (8, 10, 14)])
     return Image.composite(leather, ground, c.alpha(*size)).filter(ImageFilter.GaussianBlur(0.6))
@@ -156,7 +157,8 @@ def pictures():
         "boot.pgm": (boot().gray(), "Ankle boot"), "boot-dark-on-light.png": (boot_dark_on_light(), "Ankle boot"),
         "sneaker.png": (sneaker().gray(), "Sneaker"), "trouser.png": (trouser().gray(), "Trouser"),
         "trouser-rgba.png": (trouser_rgba(), "Trouser"), "tshirt.png": (tshirt().gray(), "T-shirt/top"),
-        "dress.png": (dress().gray(), "Dress"), "bag.png": (bag().gray(), "Bag"), "bag-photo.jpg": (bag_photo(), "Bag"),
+        "dress.png": (dress().gray(), "Dress"), "bag.png": (bag().gray(), "Bag"),
+        "bag-photo.jpg": (bag_photo(), "Bag"),
     }
 
 
@@ -188,8 +190,10 @@ def check(folder, model_folder):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--out", type=pathlib.Path, metavar="DIR", default=ROOT / "config" / "pictures", help="(%(default)s)")
-    p.add_argument("--check", type=pathlib.Path, metavar="MODEL", help="a model's folder: draw nothing, classify --out")
+    p.add_argument("--out", type=pathlib.Path, metavar="DIR", default=ROOT / "config" / "pictures",
+                   help="(%(default)s)")
+    p.add_argument("--check", type=pathlib.Path, metavar="MODEL",
+                   help="a model's folder: draw nothing, classify --out")
     o = p.parse_args()
     if o.check:
         raise SystemExit(0 if check(o.out, o.check) else 1)

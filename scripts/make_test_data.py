@@ -190,7 +190,8 @@ def png(samples, depth, colour, palette=None, transparency=None, interlaced=Fals
             body += filtered(packed_rows(part, depth), bytes_per_pixel)
     packed = zlib.compress(body, 9)
     half = len(packed) // 2
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", wide, high, depth, colour, 0, 0, interlaced))
+    header = struct.pack(">IIBBBBB", wide, high, depth, colour, 0, 0, interlaced)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
             + (chunk(b"PLTE", palette.astype(np.uint8).tobytes()) if palette is not None else b"")
             + (chunk(b"tRNS", transparency) if transparency is not None else b"")
             + chunk(b"IDAT", packed[:half]) + chunk(b"IDAT", packed[half:]) + chunk(b"IEND", b""))
