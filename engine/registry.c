@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine/file.h"
+#include "engine/utf8.h"
 
 enum { NAMES_SHOWN_MAX = 8 };
 
@@ -142,7 +143,8 @@ static enum status refuse_several(const char *models_dir, const struct names *na
     char list[256] = "";
     size_t len = 0;
     for (size_t i = 0; i < names->count && i < NAMES_SHOWN_MAX && len < sizeof list; i++)
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s%.64s", i ? ", " : "", names->items[i]);
+        len += (size_t)snprintf(list + len, sizeof list - len, "%s%.*s", i ? ", " : "",
+                                utf8_cut(names->items[i], strlen(names->items[i]), 64), names->items[i]);
     error_set(err, STATUS_UNSUPPORTED, "there are %zu models (%s%s), one is served", names->count, list,
               names->count > NAMES_SHOWN_MAX || len >= sizeof list ? ", ..." : "");
     error_hint(err, "keep one of them in this folder, or name another folder with --models DIR");
