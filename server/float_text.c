@@ -75,7 +75,7 @@ static struct decimal shortest_decimal(uint32_t c, int q, bool is_narrow_below)
     uint32_t tens = units / 10;
     bool is_tens_inside = lower <= 40 * tens;
     bool is_next_tens_inside = 40 * tens + 40 <= upper;
-    if (is_tens_inside != is_next_tens_inside && units >= 10)
+    if (is_tens_inside != is_next_tens_inside)
         return (struct decimal){tens + is_next_tens_inside, k + 1};
     bool is_unit_inside = lower <= 4 * units;
     bool is_next_unit_inside = 4 * units + 4 <= upper;
@@ -105,9 +105,9 @@ static const char *write_digits(uint32_t digits, char text[DIGITS_TEXT])
     char *at = text + DIGITS_MAX;
     memset(at, '0', DIGITS_TEXT - DIGITS_MAX);
     for (; digits >= 100; digits /= 100)
-        memcpy(at -= 2, pairs + digits % 100 * 2, 2);
+        memcpy(at -= 2, pairs + (size_t)2 * (digits % 100), 2);
     if (digits >= 10)
-        memcpy(at -= 2, pairs + digits * 2, 2);
+        memcpy(at -= 2, pairs + (size_t)2 * digits, 2);
     else
         *--at = (char)('0' + digits);
     return at;

@@ -37,8 +37,8 @@ struct json_tensor {
 };
 
 /* Reads `len` bytes; text[len] must be readable and '\0'. Errors name line, column (bytes, from 1), what stands there and
- * what was expected; ragged arrays are refused with both lengths and where; numbers mixed with strings likewise.
- * Storage stays the caller's to free, on failure too. */
+ * what was expected; ragged arrays are refused with both lengths and where; a number that "dtype" does not allow, with its
+ * index. `err` may be NULL. Storage stays the caller's to free, on failure too. */
 enum status json_tensor_read(const char *text, size_t len, struct json_tensor *tensor, struct error *err);
 
 #endif

@@ -1,6 +1,5 @@
 #include "server/json_text.h"
 
-#include <float.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +45,8 @@ static const char *read_exponent(const char *at, long *exponent)
  *
  * The conversion and the division (or multiplication by an exact power of ten) each err by half a unit in the last place,
  * so the double is less than 4 of its units from the true number. Rounding it to a float drops 29 bits; the result is the
- * true number's unless a midpoint of two floats, where these bits are 1000...0, lies within those 4 units. Subnormal
- * floats drop more bits, and are left to strtof. */
+ * true number's unless a midpoint of two floats, where these bits are 1000...0, lies within those 4 units. The powers
+ * keep the value within 1e-22 and 2e41: no double or float here is subnormal, and only the float may overflow. */
 static bool scale_by_double(uint64_t mantissa, long exponent, float *ret_value)
 {
     static const double powers[POWER_MAX + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
@@ -64,7 +63,7 @@ static bool scale_by_double(uint64_t mantissa, long exponent, float *ret_value)
     memcpy(&bits, &value, sizeof bits);
     uint32_t dropped = (uint32_t)bits & 0x1FFFFFFF;
     bool is_near_midpoint = dropped - (0x10000000 - 4) <= 8;
-    if (is_near_midpoint || value < (double)FLT_MIN)
+    if (is_near_midpoint)
         return false;
     *ret_value = (float)value;
     return true;
