@@ -220,7 +220,7 @@ static const struct layer_class *find_class(const char *name)
 
 static enum status refuse_class(const struct building *building, const struct module *module, const char *name)
 {
-    error_set(building->err, STATUS_UNSUPPORTED, "%s is a %s, which is not served", shown_name(name),
+    error_set(building->err, STATUS_UNSUPPORTED, "structure.txt: %s is a %s, which is not served", shown_name(name),
               module->class_name);
     return error_hint(building->err, "these are: %s; containers of them may have any class",
                       MODEL_LAYERS_SUPPORTED);

@@ -28,8 +28,7 @@
 #include "server/side_thread.h"
 
 enum {
-    KEEP_BYTES = 64 * 1024,     /* of an exchange's buffers, from one request to the next */
-    DISCARD_TIMES_BODY_MAX = 4, /* a refused body is read and thrown away up to so many times body_bytes_max */
+    KEEP_BYTES = 64 * 1024, /* of an exchange's buffers, from one request to the next */
     IDLE_TIMEOUT_S = 60,
     WAIT_STEP_MS = 2,
 };
@@ -236,7 +235,7 @@ static void check_encoding(struct exchange *exchange)
         return;
     struct error err;
     error_set(&err, STATUS_UNSUPPORTED, "Content-Encoding \"%.64s\" is not understood here", encoding);
-    error_hint(&err, "send the body as it is, without Content-Encoding");
+    error_hint(&err, "send the body as it is, without Content-Encoding or with identity");
     refuse(exchange, &err);
 }
 
@@ -336,9 +335,12 @@ static enum MHD_Result send_reply(struct exchange *exchange)
 
 /* ---- the body and the work ---- */
 
+/* A refused body is read and thrown away up to so many bytes. */
 static size_t discard_max(const struct http_server *server)
 {
-    return server->options.body_bytes_max * DISCARD_TIMES_BODY_MAX;
+    const size_t at_least = (size_t)64 << 20;
+    size_t wanted = 4 * server->options.body_bytes_max;
+    return wanted > at_least ? wanted : at_least;
 }
 
 /* A refused body that is not worth reading: its sender waits to be asked for it, or it is too large. */

@@ -47,6 +47,15 @@ static enum status __attribute__((format(printf, 2, 3))) place_error(struct erro
     return error_hint(err, "%s", inner.hint);
 }
 
+/* Whether a header's value names this type, whatever parameters follow; `type` may end in a slash: any subtype. */
+static bool has_type(const char *content_type, const char *type)
+{
+    size_t len = strlen(type);
+    content_type += strspn(content_type, " \t");
+    return strncasecmp(content_type, type, len) == 0 &&
+           (type[len - 1] == '/' || !content_type[len] || strchr("; \t", content_type[len]));
+}
+
 /* ---- shapes ---- */
 
 static bool is_picture_shape(const struct model *model, const size_t *shape)
@@ -131,11 +140,26 @@ static enum status read_picture(struct input *input, const void *data, size_t le
     return STATUS_OK;
 }
 
+/* A body that is called a picture but has no picture's signature: of a kind that is read here, it is broken. */
 static enum status refuse_picture_type(const char *content_type, struct error *err)
 {
-    error_set(err, STATUS_UNSUPPORTED, "Content-Type %.100s, but the body is no PNG, JPEG, BMP or PNM",
+    static const char *const read_here[] = {"image/png",
+                                            "image/jpeg",
+                                            "image/jpg",
+                                            "image/bmp",
+                                            "image/x-ms-bmp",
+                                            "image/x-portable-graymap",
+                                            "image/x-portable-pixmap",
+                                            "image/x-portable-anymap"};
+    enum status status = STATUS_UNSUPPORTED;
+    for (size_t i = 0; i < sizeof read_here / sizeof *read_here; i++)
+        if (has_type(content_type, read_here[i]))
+            status = STATUS_INVALID;
+    error_set(err, status, "Content-Type %.100s, but the body does not begin as a whole PNG, JPEG, BMP or PNM",
               content_type);
-    return error_hint(err, "convert the picture to PNG; with curl send the file by --data-binary @boot.png");
+    return error_hint(err,
+                      "send the whole file, converted to PNG if it is of another kind; with curl: --data-binary "
+                      "@boot.png");
 }
 
 /* ---- raw tensors and .npy ---- */
@@ -245,7 +269,13 @@ static enum status read_json_picture(struct input *input, struct json_string str
         return no_memory(err);
     size_t len = json_string_unescape(string, scratch->text.data);
     enum status status = base64_decode(scratch->text.data, len, scratch->text.data, &len, err);
-    return status == STATUS_OK ? read_picture(input, scratch->text.data, len, err) : status;
+    if (status != STATUS_OK)
+        return status;
+    if (image_sniff(scratch->text.data, len) != IMAGE_NONE)
+        return read_picture(input, scratch->text.data, len, err);
+    error_set(err, STATUS_INVALID, "it is %zu bytes in base64 that do not begin as a whole PNG, JPEG, BMP or PNM",
+              len);
+    return error_hint(err, "encode the whole file, for example with: base64 -w0 boot.png");
 }
 
 static enum status read_json_pictures(struct input *input, struct error *err)
@@ -272,6 +302,11 @@ static enum status read_json(struct input *input, const char *text, size_t len, 
     json->values_max = rows_left * scratch->model->in_features;
     json->strings_max = rows_left;
     enum status status = json_tensor_read(text, len, json, err);
+    if (status == STATUS_TOO_LARGE) {
+        error_set(err, status, "more than %zu rows of %zu numbers, or as many pictures, in one request",
+                  input->set.rows_max, scratch->model->in_features);
+        return error_hint(err, "split it over several requests, or start mlpd with a larger --rows-max");
+    }
     if (status != STATUS_OK)
         return status;
     return json->string_count ? read_json_pictures(input, err) : read_json_numbers(input, err);
@@ -289,15 +324,6 @@ static enum status refuse_unrecognised(const struct model *model, struct error *
 }
 
 /* ---- what it is ---- */
-
-/* Whether a header's value names this type, whatever parameters follow; `type` may end in a slash: any subtype. */
-static bool has_type(const char *content_type, const char *type)
-{
-    size_t len = strlen(type);
-    content_type += strspn(content_type, " \t");
-    return strncasecmp(content_type, type, len) == 0 &&
-           (type[len - 1] == '/' || !content_type[len] || strchr("; \t", content_type[len]));
-}
 
 static bool is_raw_length(const struct model *model, size_t len)
 {

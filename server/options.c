@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_type { OPTION_TEXT, OPTION_COUNT, OPTION_BYTES };
+enum option_type { OPTION_TEXT, OPTION_CHOICE, OPTION_COUNT, OPTION_BYTES };
 
 struct option_spec {
     const char *flag;
@@ -13,7 +13,7 @@ struct option_spec {
     size_t offset;            /* of the field in struct options */
     const char *default_text; /* parsed like a value that was given; NULL leaves 0 or NULL */
     size_t min, max;
-    const char *value_name;
+    const char *value_name; /* of OPTION_CHOICE: the choices, separated by | */
     const char *help;
 };
 
@@ -25,8 +25,8 @@ static const struct option_spec specs[] = {
     {"--port", OPTION_COUNT, FIELD(port), "8080", 0, 65535, "N", "TCP port; 0 picks a free one and prints it"},
     {"--models", OPTION_TEXT, FIELD(models), NULL, 0, 0, "DIR",
      "folder of <name>/<version>/ (default: the one that ships)"},
-    {"--device", OPTION_TEXT, FIELD(device), "auto", 0, 0, "NAME", "auto or cpu"},
-    {"--kernels", OPTION_TEXT, FIELD(kernels), "auto", 0, 0, "NAME", "auto, generic, avx2 or avx512"},
+    {"--device", OPTION_CHOICE, FIELD(device), "auto", 0, 0, "auto|cpu", "what computes"},
+    {"--kernels", OPTION_CHOICE, FIELD(kernels), "auto", 0, 0, "auto|generic|avx2|avx512", "its instructions"},
     {"--io-threads", OPTION_COUNT, FIELD(io_threads), NULL, 1, 256, "N",
      "threads that read and write (default: from the processors)"},
     {"--workers", OPTION_COUNT, FIELD(workers), NULL, 1, 256, "N",
@@ -34,8 +34,8 @@ static const struct option_spec specs[] = {
     {"--batch-max", OPTION_COUNT, FIELD(batch_max), "256", 1, 65536, "ROWS", "largest batch"},
     {"--queue-max", OPTION_COUNT, FIELD(queue_max), "4096", 1, 1048576, "ROWS",
      "rows that may wait; beyond it requests get 503"},
-    {"--rows-max", OPTION_COUNT, FIELD(rows_max), "4096", 1, 1048576, "ROWS",
-     "rows in one request; at most --queue-max"},
+    {"--rows-max", OPTION_COUNT, FIELD(rows_max), NULL, 1, 1048576, "ROWS",
+     "rows in one request (default: 4096, or --queue-max if that is less)"},
     {"--body-max", OPTION_BYTES, FIELD(body_bytes_max), "16MiB", 1, (size_t)1 << 32, "BYTES",
      "largest body; plain bytes, or with KiB, MiB, GiB"},
     {"--pixels-max", OPTION_COUNT, FIELD(pixels_max), "16777216", 1, (size_t)1 << 28, "N",
@@ -43,7 +43,7 @@ static const struct option_spec specs[] = {
     {"--connections-max", OPTION_COUNT, FIELD(connections_max), "10000", 1, 1000000, "N", "open connections"},
 };
 
-enum { SPEC_COUNT = sizeof specs / sizeof *specs };
+enum { ROWS_MAX_DEFAULT = 4096, SPEC_COUNT = sizeof specs / sizeof *specs };
 
 static const struct {
     const char *name;
@@ -65,7 +65,7 @@ void options_help(FILE *out)
     for (size_t i = 0; i < SPEC_COUNT; i++) {
         const struct option_spec *spec = &specs[i];
         int width = (int)(strlen(spec->flag) + 1 + strlen(spec->value_name));
-        fprintf(out, "  %s %s%*s  %s", spec->flag, spec->value_name, width < 24 ? 24 - width : 0, "", spec->help);
+        fprintf(out, "  %s %s%*s  %s", spec->flag, spec->value_name, width < 36 ? 36 - width : 0, "", spec->help);
         if (spec->default_text)
             fprintf(out, " (default: %s)", spec->default_text);
         fputc('\n', out);
@@ -106,15 +106,32 @@ static enum status parse_number(const struct option_spec *spec, const char *text
     return STATUS_OK;
 }
 
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+    for (const char *at = choices;; at++) {
+        size_t choice_len = strcspn(at, "|");
+        if (len == choice_len && strncmp(at, text, len) == 0)
+            return true;
+        at += choice_len;
+        if (!*at)
+            return false;
+    }
+}
+
 static enum status set_option(struct options *options, const struct option_spec *spec, const char *text,
                               struct error *err)
 {
     void *field = (char *)options + spec->offset;
-    if (spec->type != OPTION_TEXT)
+    if (spec->type == OPTION_COUNT || spec->type == OPTION_BYTES)
         return parse_number(spec, text, field, err);
     if (!*text) {
         error_set(err, STATUS_INVALID, "%s came with an empty value", spec->flag);
         return error_hint(err, "give it a %s, or leave it out", spec->value_name);
+    }
+    if (spec->type == OPTION_CHOICE && !is_choice(spec->value_name, text)) {
+        error_set(err, STATUS_INVALID, "%s %.64s: expected %s", spec->flag, text, spec->value_name);
+        return error_hint(err, "leave it out for %s", spec->default_text);
     }
     *(const char **)field = text;
     return STATUS_OK;
@@ -188,10 +205,6 @@ static enum status check_together(const struct options *options, struct error *e
                   options->rows_max, options->queue_max);
         return error_hint(err, "lower --rows-max or raise --queue-max");
     }
-    if (strcmp(options->device, "auto") != 0 && strcmp(options->device, "cpu") != 0) {
-        error_set(err, STATUS_INVALID, "--device %.64s: this program runs on the CPU", options->device);
-        return error_hint(err, "write --device auto or --device cpu");
-    }
     return STATUS_OK;
 }
 
@@ -204,18 +217,23 @@ enum status options_parse(int argc, char *const *argv, struct options *ret, stru
         status = parse_command(argv[at++], &options.command, err);
     if (status == STATUS_OK && (options.command == COMMAND_HELP || options.command == COMMAND_VERSION))
         at = argc;
-    while (status == STATUS_OK && at < argc && strncmp(argv[at], "--", 2) == 0) {
-        bool last = strcmp(argv[at], "--") == 0;
-        if (!last)
-            status = parse_option(argc, argv, &at, &options, err);
-        at++;
-        if (last)
+    for (; status == STATUS_OK && at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
+        if (strcmp(argv[at], "--help") == 0) {
+            *ret = (struct options){.command = COMMAND_HELP};
+            return STATUS_OK;
+        }
+        if (strcmp(argv[at], "--") == 0) {
+            at++;
             break;
+        }
+        status = parse_option(argc, argv, &at, &options, err);
     }
     if (status != STATUS_OK)
         return status;
     options.files = argv + at;
     options.file_count = at < argc ? (size_t)(argc - at) : 0;
+    if (!options.rows_max)
+        options.rows_max = options.queue_max < ROWS_MAX_DEFAULT ? options.queue_max : ROWS_MAX_DEFAULT;
     status = check_together(&options, err);
     if (status == STATUS_OK)
         *ret = options;
