@@ -116,9 +116,9 @@ install_with_apt() {
     # shellcheck disable=SC2046 # package names are words
     missing=$(missing_by_dpkg $(needs_for apt | sed 's/.* //'))
     [ -n "$missing" ] || return 0
-    command_line="apt-get install --no-install-recommends $(echo "$missing" | sed 's/|.*//' | tr '\n' ' ')"
-    # shellcheck disable=SC2086 # one line is meant
-    say "missing here:" $missing
+    names=$(echo "$missing" | sed 's/|.*//' | tr '\n' ' ')
+    command_line="apt-get install --no-install-recommends $names"
+    say "missing here: $names"
     if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
         fail "neither root nor sudo here. Run this as root, then start again: $command_line"
     fi
