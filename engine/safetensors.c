@@ -65,11 +65,11 @@ static enum status read_dtype(const struct reading *reading, const cJSON *item, 
     }
     const char *dtype = item->valuestring;
     bool shown = strlen(dtype) <= 16 && utf8_is_printable(dtype, strlen(dtype));
-    refuse_entry(reading, tensor->name, "its dtype is %s, only F32 (torch.float32) is read",
-                 shown ? dtype : "no name of one");
+    error_set(reading->err, STATUS_UNSUPPORTED,
+              "tensor \"%.*s\": its dtype is %s, only F32 (torch.float32) is read",
+              utf8_cut(tensor->name, strlen(tensor->name), NAME_SHOWN_MAX), tensor->name,
+              shown ? dtype : "no name of one");
     error_hint(reading->err, "%s", FLOAT32_HINT);
-    if (reading->err)
-        reading->err->status = STATUS_UNSUPPORTED;
     return STATUS_UNSUPPORTED;
 }
 

@@ -1,0 +1,283 @@
+#include "engine/safetensors.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "tests/unit/engine/folder.h"
+
+/* Parses a file made of this header and `data_len` bytes of data (0, 1, 2, ... as floats). */
+static enum status parse(const char *header, size_t data_len, struct state_dict **ret, struct error *err)
+{
+    float data[16];
+    size_t len;
+    for (int i = 0; i < 16; i++)
+        data[i] = (float)i;
+    ck_assert_uint_le(data_len, sizeof data);
+    char *bytes = safetensors_bytes(header, data, data_len, &len);
+    enum status status = safetensors_parse(bytes, len, ret, err);
+    free(bytes);
+    return status;
+}
+
+static struct state_dict *accepted(const char *header, size_t data_len)
+{
+    struct error err;
+    struct state_dict *dict = NULL;
+    enum status status = parse(header, data_len, &dict, &err);
+    ck_assert_msg(status == STATUS_OK, "%s", err.message);
+    return dict;
+}
+
+static void refused_as(enum status expected, const char *header, size_t data_len, const char *what)
+{
+    struct error err;
+    struct state_dict *dict = NULL;
+    ck_assert_int_eq(parse(header, data_len, &dict, &err), expected);
+    ck_assert_ptr_null(dict);
+    ck_assert_int_eq(err.status, expected);
+    ck_assert_msg(strstr(err.message, what) != NULL, "\"%s\" has no \"%s\"", err.message, what);
+}
+
+static void refused(const char *header, size_t data_len, const char *what)
+{
+    refused_as(STATUS_INVALID, header, data_len, what);
+}
+
+START_TEST(safetensors_gives_tensors_in_the_order_of_the_header)
+{
+    struct state_dict *dict = accepted("{\"__metadata__\":{\"format\":\"pt\"},"
+                                       "\"b\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[8,32]},"
+                                       "\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}",
+                                       32);
+    ck_assert_uint_eq(dict->count, 2);
+    ck_assert_str_eq(dict->tensors[0].name, "b");
+    ck_assert_str_eq(dict->tensors[0].dtype, "torch.float32");
+    ck_assert_uint_eq(dict->tensors[0].dims, 2);
+    ck_assert_uint_eq(dict->tensors[0].shape[1], 3);
+    ck_assert_uint_eq(dict->tensors[0].count, 6);
+    ck_assert_float_eq(dict->tensors[0].data[0], 2.0f);
+    ck_assert_float_eq(dict->tensors[0].data[5], 7.0f);
+    ck_assert_float_eq(state_dict_find(dict, "a")->data[1], 1.0f);
+    ck_assert_ptr_null(state_dict_find(dict, "c"));
+    state_dict_free(dict);
+}
+END_TEST
+
+START_TEST(safetensors_aligns_floats_that_lie_unaligned_in_the_file)
+{
+    static const char *const headers[] = {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+                                          "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}} ",
+                                          "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}  "};
+    for (size_t i = 0; i < 3; i++) {
+        struct state_dict *dict = accepted(headers[i], 4);
+        ck_assert_uint_eq((uintptr_t)dict->tensors[0].data % 64, 0);
+        state_dict_free(dict);
+    }
+}
+END_TEST
+
+START_TEST(safetensors_takes_scalars_empty_tensors_and_an_empty_file)
+{
+    struct state_dict *dict = accepted("{\"s\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},"
+                                       "\"e\":{\"dtype\":\"F32\",\"shape\":[3,0],\"data_offsets\":[4,4]}}",
+                                       4);
+    ck_assert_uint_eq(state_dict_find(dict, "s")->dims, 0);
+    ck_assert_uint_eq(state_dict_find(dict, "s")->count, 1);
+    ck_assert_uint_eq(state_dict_find(dict, "e")->count, 0);
+    state_dict_free(dict);
+    dict = accepted("{}", 0);
+    ck_assert_uint_eq(dict->count, 0);
+    ck_assert_ptr_null(state_dict_find(dict, "s"));
+    state_dict_free(dict);
+}
+END_TEST
+
+/* The bytes alone, the header's length in them. */
+static void refused_bytes(uint64_t header_len, const char *rest, size_t len, const char *what)
+{
+    struct error err;
+    struct state_dict *dict = NULL;
+    char bytes[64];
+    memcpy(bytes, &header_len, 8);
+    memcpy(bytes + 8, rest, strlen(rest));
+    char *copy = malloc(len ? len : 1); /* of this length exactly, so that a sanitizer sees a step beyond it */
+    memcpy(copy, bytes, len);
+    ck_assert_int_eq(safetensors_parse(copy, len, &dict, &err), STATUS_INVALID);
+    ck_assert_ptr_null(dict);
+    ck_assert_msg(strstr(err.message, what) != NULL, "\"%s\" has no \"%s\"", err.message, what);
+    free(copy);
+}
+
+START_TEST(safetensors_refuses_files_that_are_too_short_for_their_header)
+{
+    refused_bytes(0, "", 0, "the file has 0 bytes");
+    refused_bytes(2, "", 7, "the file has 7 bytes");
+    refused_bytes(2, "", 8, "the file is cut: its header has 2 bytes, 0 are there");
+    refused_bytes(3, "{}", 10, "the file is cut: its header has 3 bytes, 2 are there");
+    refused_bytes(0, "", 8, "its header has 0 bytes");
+    refused_bytes(1, "{", 9, "its header has 1 bytes");
+    refused_bytes(UINT64_MAX, "{}", 10, "its header would have 18446744073709551615 bytes");
+    refused_bytes(100000001, "{}", 10, "its header would have 100000001 bytes, at most 100000000 are allowed");
+    refused_bytes(2, "[]", 10, "its header does not begin with \"{\"");
+    refused_bytes(3, " {}", 11, "its header does not begin with \"{\"");
+}
+END_TEST
+
+START_TEST(safetensors_refuses_a_header_that_is_no_json_object)
+{
+    refused("{\"a\":1,", 0, "header: line 1");
+    refused("{\"a\"", 0, "header: line 1");
+    refused("{} {}", 0, "column 4: something follows the object");
+    refused("{}}", 0, "column 3: something follows");
+    refused("{\"a\\u0000b\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, "NUL");
+    refused("{\"a\nb\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, "control characters");
+    refused("{\"\xFF\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, "broken UTF-8");
+    refused("{\"a\":3}", 0, "tensor \"a\": its entry is a number, an object was expected");
+    refused("{\"__metadata__\":{\"a\":1}}", 0, "__metadata__ must be an object of strings");
+    refused("{\"__metadata__\":[\"a\"]}", 0, "__metadata__ must be an object of strings");
+    refused("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "__metadata__ stands twice");
+}
+END_TEST
+
+START_TEST(safetensors_refuses_entries_with_missing_unknown_or_repeated_keys)
+{
+    refused("{\"a\":{}}", 0, "tensor \"a\": dtype is missing");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "tensor \"a\": data_offsets is missing");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, "each once");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"shape\":[1]}}", 4, "each once");
+    refused("{\"a\":{\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype is a number");
+}
+END_TEST
+
+START_TEST(safetensors_refuses_other_dtypes_by_name)
+{
+    refused_as(STATUS_UNSUPPORTED, "{\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+               "tensor \"a\": its dtype is F16, only F32 (torch.float32) is read");
+    refused_as(STATUS_UNSUPPORTED, "{\"a\":{\"dtype\":\"\xFF\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+               "its dtype is no name of one");
+    struct error err;
+    struct state_dict *dict;
+    parse("{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, &dict, &err);
+    ck_assert_ptr_nonnull(strstr(err.hint, ".float()"));
+}
+END_TEST
+
+START_TEST(safetensors_refuses_shapes_that_are_no_whole_numbers_or_overflow)
+{
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,4]}}", 4, "shape is a number, an array");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "shape[0] is no whole number");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,0.5],\"data_offsets\":[0,4]}}", 4,
+            "shape[1] is no whole number");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}}", 4,
+            "shape[0] is no whole number");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[9007199254740992],\"data_offsets\":[0,4]}}", 4,
+            "no whole number");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1e999],\"data_offsets\":[0,4]}}", 4,
+            "shape[0] is no whole number");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0, "overflows");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4503599627370496,1024],\"data_offsets\":[0,0]}}", 0, "overflows");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+            "more than 8 dim");
+}
+END_TEST
+
+START_TEST(safetensors_refuses_offsets_that_do_not_fit_the_shape_or_the_file)
+{
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":4}}", 4, "an array of two numbers");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "an array of two numbers");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, "an array of two numbers");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "whole numbers");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "the begin lies behind the end");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+            "its shape needs 8 bytes, its data_offsets [0, 4] hold 4");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4,
+            "the file is cut: its header promises 8 bytes of data, 4 are there");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 7, "3 belong to no tensor");
+    refused("{}", 1, "1 belong to no tensor");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2251799813685247],\"data_offsets\":[0,9007199254740988]}}", 4,
+            "the file is cut: its header promises 9007199254740988 bytes");
+}
+END_TEST
+
+START_TEST(safetensors_refuses_tensors_that_overlap_or_leave_a_gap)
+{
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+            "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+            12, "tensor \"b\": its data begins at 4, the data before it ends at 8: they overlap");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+            "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}",
+            12, "tensor \"b\": its data begins at 8, the data before it ends at 4: there is a gap");
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}", 8, "there is a gap");
+}
+END_TEST
+
+START_TEST(safetensors_refuses_a_name_that_stands_twice_however_it_is_written)
+{
+    refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+            "\"\\u0061\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+            8, "two tensors are named \"a\"");
+}
+END_TEST
+
+enum { MANY = 100000 };
+
+START_TEST(safetensors_reads_a_hundred_thousand_tensors_and_finds_each)
+{
+    struct error err;
+    struct state_dict *dict = NULL;
+    size_t len, header_max = (size_t)MANY * 80;
+    char *header = malloc(header_max), *at = header, name[16];
+    for (int i = 0; i < MANY; i++)
+        at += sprintf(at, "%c\"t%d\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%d,%d]}", i ? ',' : '{', i,
+                      4 * i, 4 * i + 4);
+    strcpy(at, "}");
+    float *data = calloc(MANY, sizeof *data);
+    data[MANY - 1] = 7.0f;
+    char *bytes = safetensors_bytes(header, data, MANY * sizeof *data, &len);
+    ck_assert_int_eq(safetensors_parse(bytes, len, &dict, &err), STATUS_OK);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "t%d", i);
+        ck_assert_ptr_eq(state_dict_find(dict, name), &dict->tensors[i]);
+    }
+    ck_assert_float_eq(state_dict_find(dict, "t99999")->data[0], 7.0f);
+    state_dict_free(dict);
+    free(bytes);
+    free(data);
+    free(header);
+}
+END_TEST
+
+START_TEST(safetensors_read_reads_a_file_and_names_it_in_errors)
+{
+    struct error err;
+    struct state_dict *dict;
+    const char *header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
+    char *folder = folder_create(), *path = folder_path(folder, "model.safetensors");
+    folder_write_parameters(folder, header, (float[]){1.5f, -2.0f}, 2);
+    ck_assert_int_eq(safetensors_read(path, &dict, &err), STATUS_OK);
+    ck_assert_float_eq(state_dict_find(dict, "a")->data[1], -2.0f);
+    state_dict_free(dict);
+    folder_write_parameters(folder, header, (float[]){1.5f}, 1);
+    ck_assert_int_eq(safetensors_read(path, &dict, &err), STATUS_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.message, "/model.safetensors: the file is cut: its header promises 8 bytes"));
+    ck_assert_str_ne(err.hint, "");
+    ck_assert_int_eq(safetensors_read(folder, &dict, &err), STATUS_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.message, "this is a folder"));
+    free(path);
+    folder_remove(folder);
+}
+END_TEST
+
+UNIT_MAIN("engine/safetensors", safetensors_gives_tensors_in_the_order_of_the_header,
+          safetensors_aligns_floats_that_lie_unaligned_in_the_file,
+          safetensors_takes_scalars_empty_tensors_and_an_empty_file,
+          safetensors_refuses_files_that_are_too_short_for_their_header,
+          safetensors_refuses_a_header_that_is_no_json_object,
+          safetensors_refuses_entries_with_missing_unknown_or_repeated_keys,
+          safetensors_refuses_other_dtypes_by_name,
+          safetensors_refuses_shapes_that_are_no_whole_numbers_or_overflow,
+          safetensors_refuses_offsets_that_do_not_fit_the_shape_or_the_file,
+          safetensors_refuses_tensors_that_overlap_or_leave_a_gap,
+          safetensors_refuses_a_name_that_stands_twice_however_it_is_written,
+          safetensors_reads_a_hundred_thousand_tensors_and_finds_each,
+          safetensors_read_reads_a_file_and_names_it_in_errors)
