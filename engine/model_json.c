@@ -1,5 +1,6 @@
 #include "engine/model_json.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -61,6 +62,7 @@ static enum status read_labels(struct reading *reading, const cJSON *item)
     enum status status = check_labels(reading, item);
     if (status != STATUS_OK)
         return status;
+    assert(count > 0);
     char **labels = calloc(count, sizeof *labels);
     for (const cJSON *label = item->child; labels && label; label = label->next)
         if (!(labels[i++] = strdup(label->valuestring)))

@@ -1,5 +1,6 @@
 #include "engine/safetensors.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -406,8 +407,10 @@ static enum status read_source(struct source *source, struct state_dict **ret, s
     size_t data_bytes = source->size - PREFIX_BYTES - header_bytes;
     status = read_header(header, header_bytes, data_bytes, &dict, err);
     free(header);
-    if (status == STATUS_OK)
-        status = source_read(source, dict->storage, data_bytes, err);
+    if (status != STATUS_OK)
+        return status;
+    assert(dict);
+    status = source_read(source, dict->storage, data_bytes, err);
     if (status == STATUS_OK)
         *ret = dict;
     else

@@ -31,7 +31,7 @@ static void trim_broken_utf8(char *text, size_t size)
         text[start - 1] = '\0';
 }
 
-enum status error_set(struct error *err, enum status status, const char *format, ...)
+enum status(error_set)(struct error *err, enum status status, const char *format, ...)
 {
     if (!err)
         return status;
@@ -45,7 +45,7 @@ enum status error_set(struct error *err, enum status status, const char *format,
     return status;
 }
 
-enum status error_hint(struct error *err, const char *format, ...)
+enum status(error_hint)(struct error *err, const char *format, ...)
 {
     if (!err)
         return STATUS_INTERNAL;

@@ -1,5 +1,6 @@
 #include "server/buffer.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ bool buffer_reserve(struct buffer *buffer, size_t more)
     size_t capacity = buffer->capacity + buffer->capacity / 2;
     if (capacity < need)
         capacity = need < CAPACITY_MIN ? CAPACITY_MIN : need;
+    assert(capacity > 0);
     char *data = realloc(buffer->data, capacity);
     if (!data) {
         buffer->failed = true;

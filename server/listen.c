@@ -40,7 +40,7 @@ static int open_socket(const struct addrinfo *address)
 
 static void write_url(int fd, char url[LISTEN_URL_MAX])
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
     char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
     if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
