@@ -334,20 +334,16 @@ START_TEST(decode_refuses_a_png_that_needs_what_is_not_read)
 }
 END_TEST
 
-/* A zlib stream of `bits` repeated; the first of the string comes first in the stream. */
+/* A zlib stream of the bits of `head`, then those of `repeated` so many times. The first comes first in the stream. */
 static struct bytes zlib_of_bits(const char *head, const char *repeated, size_t times)
 {
-    struct bytes zlib = {0};
-    bytes_append(&zlib, "\x78\x01", 2);
     size_t head_len = strlen(head), len = strlen(repeated), bits = head_len + len * times;
-    uint8_t byte = 0;
+    struct bytes zlib = {.data = calloc(1, 2 + (bits + 7) / 8), .len = 2 + (bits + 7) / 8};
+    ck_assert_ptr_nonnull(zlib.data);
+    memcpy(zlib.data, "\x78\x01", 2);
     for (size_t i = 0; i < bits; i++) {
         char bit = i < head_len ? head[i] : repeated[(i - head_len) % len];
-        byte |= (uint8_t)((bit == '1') << i % 8);
-        if (i % 8 == 7 || i + 1 == bits) {
-            bytes_append(&zlib, &byte, 1);
-            byte = 0;
-        }
+        zlib.data[2 + i / 8] |= (uint8_t)((bit == '1') << i % 8);
     }
     return zlib;
 }
