@@ -151,7 +151,7 @@ def pixels(x):
 
 
 @torch.no_grad()
-def logits_of(model, x, batch=500):
+def logits_of(model, x, batch=100):
     model.eval()
     return torch.cat([model(pixels(part)) for part in x.split(batch)])
 
@@ -309,17 +309,17 @@ def arguments():
     add("--threads", type=int, default=1, help="same result only for the same number (%(default)s)")
     add("--hold-out", type=int, default=5000, help="training pictures kept for choices (%(default)s)")
     add("--batch", type=int, default=256, help="pictures a step (%(default)s)")
-    add("--epochs", type=int, default=100, help="of the student (%(default)s)")
-    add("--rate", type=float, default=1e-3, help="of the student (%(default)s)")
+    add("--epochs", type=int, default=60, help="of the student (%(default)s)")
+    add("--rate", type=float, default=2e-3, help="of the student (%(default)s)")
     add("--decay", type=float, default=0.05, help="weight decay of the student (%(default)s)")
-    add("--views", type=int, default=20, help="augmented copies that the teachers judge (%(default)s)")
+    add("--views", type=int, default=10, help="augmented copies that the teachers judge (%(default)s)")
     add("--mix", type=float, default=0.5, help="share of mixed pictures in a view (%(default)s)")
     add("--truth", type=float, default=0.1, help="share of the labels in what the student learns (%(default)s)")
     add("--shift", type=int, default=1, help="pixels at most, each way (%(default)s)")
     add("--mirror", type=float, default=0.5, help="share of mirrored pictures (%(default)s)")
     add("--mirror-shoes", type=float, default=0.1, help="share of mirrored shoes (%(default)s)")
     add("--erase", type=float, default=0.2, help="share of pictures with a black rectangle (%(default)s)")
-    add("--teachers", type=int, default=2, help="0: the student learns from the labels alone (%(default)s)")
+    add("--teachers", type=int, default=1, help="0: the student learns from the labels alone (%(default)s)")
     add("--teacher-epochs", type=int, default=15, help="(%(default)s)")
     add("--teacher-rate", type=float, default=4e-3, help="(%(default)s)")
     return p.parse_args()
