@@ -1,69 +1,25 @@
 #include "server/answer.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
 #include "server/float_text.h"
+#include "server/negotiate.h"
 #include "server/npy.h"
 
-/* ---- content negotiation (RFC 9110, section 12.5.1) ---- */
-
-static const struct {
-    const char *type;
-    enum answer_format format;
-} media_types[] = {
-    {"application/json", ANSWER_JSON},
-    {"application/octet-stream", ANSWER_FLOAT32},
-    {"application/x-npy", ANSWER_NPY},
-    {"application/*", ANSWER_JSON},
-    {"*/*", ANSWER_JSON},
+static const char *const content_types[] = {
+    [ANSWER_JSON] = "application/json",
+    [ANSWER_FLOAT32] = "application/octet-stream",
+    [ANSWER_NPY] = "application/x-npy",
 };
-
-/* The q of one element of the list, in thousandths; 1000 where none is given. */
-static unsigned quality(const char *element, size_t len)
-{
-    for (size_t i = 0; i + 2 < len; i++) {
-        if (element[i] != ';')
-            continue;
-        const char *at = element + i + 1 + strspn(element + i + 1, " \t");
-        double q = strncasecmp(at, "q=", 2) == 0 ? strtod(at + 2, NULL) : -1;
-        if (q >= 0)
-            return q < 1 ? (unsigned)(q * 1000 + 0.5) : 1000;
-    }
-    return 1000;
-}
 
 enum answer_format answer_negotiate(const char *accept)
 {
-    enum answer_format best = ANSWER_JSON;
-    unsigned best_quality = 0;
-    while (*accept) {
-        accept += strspn(accept, " \t,");
-        size_t len = strcspn(accept, ",");
-        size_t type_len = strcspn(accept, ",; \t");
-        unsigned q = quality(accept, len);
-        for (size_t i = 0; i < sizeof media_types / sizeof *media_types; i++) {
-            bool named = strlen(media_types[i].type) == type_len &&
-                         strncasecmp(accept, media_types[i].type, type_len) == 0;
-            if (named && q > best_quality) {
-                best = media_types[i].format;
-                best_quality = q;
-            }
-        }
-        accept += len;
-    }
-    return best;
+    return (enum answer_format)negotiate(accept, content_types, sizeof content_types / sizeof *content_types);
 }
 
 const char *answer_content_type(enum answer_format format)
 {
-    switch (format) {
-    case ANSWER_JSON: break;
-    case ANSWER_FLOAT32: return "application/octet-stream";
-    case ANSWER_NPY: return "application/x-npy";
-    }
-    return "application/json";
+    return content_types[format];
 }
 
 /* ---- JSON ---- */

@@ -12,8 +12,8 @@
 
 enum answer_format { ANSWER_JSON, ANSWER_FLOAT32, ANSWER_NPY };
 
-/* The format that an Accept header prefers, by quality and then by order: application/json, application/octet-stream,
- * application/x-npy. Whatever names none of them gets JSON. */
+/* The format that an Accept header prefers: application/json, application/octet-stream or application/x-npy. Whatever names
+ * none of them gets JSON. */
 enum answer_format answer_negotiate(const char *accept);
 
 const char *answer_content_type(enum answer_format format);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/negotiate.h"
 #include "server/prediction.h"
 
 static struct app *app_of(struct http_request *request)
@@ -159,7 +160,8 @@ static void predict_encode(struct http_request *request)
 
 static bool prefers_text(const char *accept)
 {
-    return strncmp(accept, "text/plain", strlen("text/plain")) == 0;
+    static const char *const types[] = {"application/json", "text/plain"};
+    return negotiate(accept, types, 2) == 1;
 }
 
 static enum http_progress model_decode(struct http_request *request)

@@ -13,8 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Prints why a test (or a part of one) does nothing here; scripts/test.sh repeats these lines at its end. */
-#define UNIT_SKIP(...) (printf("SKIP %s: ", __func__), printf(__VA_ARGS__), putchar('\n'), (void)fflush(stdout))
+/* Prints why a test (or a part of one) does nothing here; scripts/test.sh repeats these lines at its end. libcheck makes a
+ * function name_fn of START_TEST(name). */
+#define UNIT_SKIP(...)                                                                                           \
+    (printf("SKIP %.*s: ", (int)(sizeof __func__ - sizeof "_fn"), __func__), printf(__VA_ARGS__), putchar('\n'), \
+     (void)fflush(stdout))
 
 static inline int unit_run(const char *name, const TTest *const *tests, size_t count)
 {
