@@ -185,8 +185,8 @@ static enum status parse_command(const char *name, enum command *ret, struct err
             return STATUS_OK;
         }
     }
-    error_set(err, STATUS_INVALID, "unknown command %.64s", name);
-    return error_hint(err, "the commands are serve, predict and model; mlpd --help says more");
+    error_set(err, STATUS_INVALID, "unknown %s %.64s", *name == '-' ? "option" : "command", name);
+    return error_hint(err, "the commands are serve, predict and model; mlpd --help lists the options too");
 }
 
 static enum status check_together(const struct options *options, struct error *err)
