@@ -122,17 +122,22 @@ enum status prediction_run(struct prediction *prediction, struct executor *execu
 enum status prediction_check(const struct prediction *prediction, struct error *err)
 {
     const struct job *job = &prediction->job;
-    size_t n = prediction->app->model->out_features, index;
+    const struct model *model = prediction->app->model;
+    size_t n = model->out_features, index;
     if (job->status != STATUS_OK) {
         *err = prediction->error;
         return job->status;
     }
-    if (all_finite(job->logits, job->count * n, &index) &&
-        (!prediction->with_layers ||
-         all_finite(prediction->layers, prediction->app->model->layer_count * TRACE_VALUES, NULL)))
+    if (!all_finite(job->logits, job->count * n, &index))
+        error_set(err, STATUS_INTERNAL,
+                  "the model's numbers overflow float32 for row %zu (logit %zu is not finite)", index / n,
+                  index % n);
+    else if (prediction->with_layers && !all_finite(prediction->layers, model->layer_count * TRACE_VALUES, &index))
+        error_set(err, STATUS_INTERNAL,
+                  "the model's numbers overflow float32 for row 0 (value %zu of layer %zu is not finite)",
+                  index % TRACE_VALUES, index / TRACE_VALUES);
+    else
         return STATUS_OK;
-    error_set(err, STATUS_INTERNAL, "the model's numbers overflow float32 for row %zu (logit %zu is not finite)",
-              index / n, index % n);
     return error_hint(err, "send inputs of the size that the model was trained on, usually 0 to 1");
 }
 
