@@ -46,6 +46,8 @@ def test_all_three_ways_give_the_same_answer(daemon):
 
 
 def test_files_of_every_kind_go_by_every_way(daemon, tmp_path):
+    """curl calls a part application/octet-stream where it does not know the file's name (.bmp, .pgm, .npy): in a form, where that
+    is only a default, a full signature still tells."""
     gray = bodies.images(1, seed=61)[0]
     files = {"a.png": bodies.picture(gray), "a.bmp": bodies.picture(gray, "BMP"), "a.pgm": bodies.picture(gray, "PPM"),
              "a.npy": bodies.npy(gray), "a.raw": gray.tobytes(), "a.f32": bodies.scaled(gray).tobytes(),

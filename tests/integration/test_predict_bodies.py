@@ -270,7 +270,7 @@ def test_a_boundary_of_any_form_is_found_quoted_or_not(daemon, labels, boundary)
 def test_a_chunked_body_is_taken(daemon, labels):
     """Left open by the text; a client that streams sends no Content-Length, and HTTP/1.1 asks servers to read chunks."""
     data = bodies.picture(GRAY)
-    answer = daemon.ask("POST", "/predict", iter([data[:10], data[10:11], data[11:]]), {"Transfer-Encoding": "chunked"})
+    answer = daemon.ask("POST", "/predict", iter([data[:10], data[10:11], data[11:]]))
     check_flat(daemon, answer, bodies.scaled(GRAY), labels)
 
 
