@@ -3,7 +3,7 @@
     make && python3 -m pytest tests/integration
 
 Needs pytest, NumPy, Pillow and curl. MLPD_SHARED (by default ../shared) names a folder with Fashion-MNIST and PyTorch's recorded
-answers; tests that want it are skipped where it is absent, and say so at the end.
+answers; tests that want it are skipped where it is absent, and `-rs` repeats why at the end.
 """
 import numpy as np
 import pytest
@@ -16,13 +16,6 @@ from harness import BINARY, Daemon
 def pytest_configure(config):
     if not BINARY.is_file():
         pytest.exit(f"{BINARY} is not there: run make first, or set MLPD_BIN", returncode=2)
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Repeats each skip as a line of its own, in the form that scripts/test.sh collects."""
-    for report in terminalreporter.stats.get("skipped", []):
-        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        terminalreporter.write_line(f"SKIP {report.nodeid}: {str(why).removeprefix('Skipped: ')}")
 
 
 class Known:

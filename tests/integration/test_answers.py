@@ -132,6 +132,16 @@ def test_accept_x_npy_gives_an_npy_of_rows_and_classes(daemon):
         assert array.tobytes() == daemon.probabilities(body, "?dtype=uint8").tobytes()
 
 
+def test_a_binary_answer_refuses_or_leaves_out_what_it_cannot_hold(daemon, refuses):
+    """Left open by the text: bare probabilities have no place for logits, layers and a ranking."""
+    for query in ("?logits=1", "?layers=1", "?top_k=3"):
+        answer = daemon.predict(ROWS[0].tobytes(), query, {"Accept": "application/octet-stream"})
+        if answer.status == 200:
+            assert len(answer.body) == 40
+        else:
+            refuses(daemon, answer, 400, query[1:-2], "Accept")
+
+
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/json, text/plain, */*", "text/html"])
 def test_all_other_accepts_give_json(daemon, accept):
     """A browser's too: there is no other text form, and no 406 among the codes."""
@@ -158,7 +168,8 @@ def test_a_networks_own_softmax_is_not_followed_by_another(tmp_path):
 @pytest.mark.parametrize("accept", ["application/json", "application/octet-stream"])
 def test_logits_that_overflow_are_a_500_that_says_so(daemon, refuses, row, accept):
     """Weights of both signs: products of 3e38 overflow in the second Linear at the latest."""
-    for query in ("?dtype=float32", "?dtype=float32&logits=1&layers=1&top_k=3"):
+    json_only = ["?dtype=float32&logits=1&layers=1&top_k=3"] if accept == "application/json" else []
+    for query in ["?dtype=float32", *json_only]:
         said = refuses(daemon, daemon.predict(row.tobytes(), query, {"Accept": accept}), 500)
         assert any(word in (said["error"] + said["hint"]).lower() for word in ("overflow", "infinit", "nan", "finite"))
 

@@ -138,15 +138,6 @@ def test_a_client_that_leaves_does_no_harm(daemon, expected, leave):
     assert daemon.probabilities(ROWS[2].tobytes()).tobytes() == expected[2]
 
 
-def test_a_client_that_sends_no_more_but_reads_gets_its_answer(daemon, expected):
-    """As `nc -N` does: the sending half is closed after the request."""
-    import socket
-    with RawConnection(daemon.port) as raw:
-        raw.send(post("/predict", ROWS[0].tobytes(), BINARY))
-        raw.socket.shutdown(socket.SHUT_WR)
-        assert raw.answer().body == expected[0]
-
-
 BAD_FRAMING = {
     "no request line": b"\r\n\r\n\r\n", "nonsense": b"\x00\x01\x02\xff\r\n\r\n", "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "a lone word": b"hello\r\n\r\n", "a length that is no number": post("/predict", b"x").replace(b": 1\r", b": one\r"),
