@@ -1,5 +1,7 @@
 """Connections: pipelining, keep-alive, many at once, slow and broken clients, liveness beside a large request."""
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -136,6 +138,29 @@ def test_a_client_that_leaves_does_no_harm(daemon, expected, leave):
         raw.socket.recv(100)
         leave(raw)
     assert daemon.probabilities(ROWS[2].tobytes()).tobytes() == expected[2]
+
+
+def abandon_uploads(daemon, count=20):
+    """Clients that send a head and a part of the body, and close."""
+    whole = post("/predict", ROWS[0].tobytes())
+    for index in range(count):
+        with RawConnection(daemon.port) as raw:
+            raw.send(whole[:-1 - index * 30])
+
+
+def descriptors(daemon):
+    return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+
+
+def test_a_connection_whose_client_has_left_is_closed_and_not_kept_until_a_time_limit(daemon):
+    """Abandoned uploads must not hold descriptors and memory for as long as a client that is only slow. 40 s are far more than a
+    close takes, and less than the time that an idle connection is given."""
+    before = descriptors(daemon)
+    abandon_uploads(daemon)
+    end = time.monotonic() + 40
+    while descriptors(daemon) > before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert descriptors(daemon) <= before
 
 
 BAD_FRAMING = {

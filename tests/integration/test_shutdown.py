@@ -34,6 +34,16 @@ def test_idle_connections_do_not_hold_up_the_end():
         raw.close()
 
 
+def test_uploads_whose_clients_have_left_do_not_hold_up_the_end():
+    running = Daemon()
+    for _ in range(20):
+        with RawConnection(running.port) as raw:
+            raw.send(head("POST", "/predict", "Content-Length: 784") + bytes(100))
+    assert running.predict(ROWS[0].tobytes()).status == 200
+    running.stop()
+    assert "dropped" not in running.text(), running.text()
+
+
 @pytest.mark.parametrize("options", [("--workers", 1, "--batch-max", 4), ("--workers", 2)], ids=str)
 def test_requests_under_way_get_their_answers_and_then_it_ends_with_0(heavy_models, options):
     """The 100 Continue tells that the daemon has begun with a request; the body then follows at once. The rows are enough to last
