@@ -1,6 +1,7 @@
 #include "server/image.h"
 #include "server/image_parts.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,7 @@ static enum status decode_stb(const struct image_file *file, const struct image_
 {
     uint8_t *gray = NULL;
     enum status status = read_stb_gray(file, header, &gray, err);
+    assert(status != STATUS_OK || gray);
     if (status == STATUS_OK)
         status = fit(gray, header, options, ret_gray, err);
     image_stb_free(gray);
@@ -225,7 +227,7 @@ enum status image_decode(const void *data, size_t len, const struct image_option
                          struct image_info *ret_info, struct error *err)
 {
     struct image_file file = {image_sniff(data, len), data, len, options->pixels_max};
-    struct image_header header;
+    struct image_header header = {0};
     enum status status = check_file(&file, &header, err);
     if (status != STATUS_OK)
         return status;

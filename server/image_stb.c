@@ -72,6 +72,15 @@ static void budget_free(void *memory)
         free(budget_take(memory));
 }
 
+static void budget_free_all(void)
+{
+    for (struct block *block = budget.blocks, *next; block; block = next) {
+        next = block->next;
+        free(block);
+    }
+    budget.blocks = NULL;
+}
+
 static void *budget_realloc(void *memory, size_t old_size, size_t size)
 {
     void *grown = budget_malloc(size);
@@ -166,8 +175,7 @@ enum status image_stb_read(const struct image_file *file, const struct image_hea
         *ret_pixels = pixels;
         *ret_channels = (size_t)channels;
     }
-    while (budget.blocks)
-        budget_free(budget.blocks + 1);
+    budget_free_all();
     return status;
 }
 

@@ -23,13 +23,13 @@ static enum status decode(const void *data, size_t len, const struct image_optio
                           struct image_info *info, struct error *err)
 {
     struct image_info before = *info;
-    uint8_t first = gray[0];
+    gray[0] = 7;
     *err = (struct error){0};
     enum status status = image_decode(data, len, options, gray, info, err);
     if (status != STATUS_OK) {
         ck_assert_int_eq(err->status, status);
         ck_assert_str_ne(err->message, "");
-        ck_assert_uint_eq(gray[0], first);
+        ck_assert_uint_eq(gray[0], 7);
         ck_assert_mem_eq(info, &before, sizeof before);
     }
     return status;
@@ -37,7 +37,7 @@ static enum status decode(const void *data, size_t len, const struct image_optio
 
 static void expect_refusal(const void *data, size_t len, const char *part)
 {
-    uint8_t gray[PIXELS] = {7};
+    uint8_t gray[PIXELS];
     struct image_info info = {0};
     struct error err;
     ck_assert_int_ne(decode(data, len, &plain, gray, &info, &err), STATUS_OK);
@@ -186,11 +186,20 @@ START_TEST(decode_scales_few_bits_up_and_sixteen_down_to_their_high_byte)
 }
 END_TEST
 
+/* So that what the decoder reads from its stack without having written it is seen. */
+__attribute__((noinline)) static void dirty_the_stack(void)
+{
+    volatile uint8_t bytes[65536];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0xAB;
+}
+
 START_TEST(decode_makes_a_colour_that_the_palette_lacks_black)
 {
     const uint8_t palette[] = {10, 10, 10, 200, 200, 200}, alpha[] = {255, 0}, indices[] = {0, 1, 2, 255};
     struct png_kind kind = {
         .width = 4, .height = 1, .depth = 8, .colour = 3, .palette = palette, .palette_len = sizeof palette};
+    dirty_the_stack();
     expect_row(kind, indices, sizeof indices, (const uint8_t[]){10, 200, 0, 0});
     kind.transparency = alpha;
     kind.transparency_len = sizeof alpha;
@@ -450,6 +459,20 @@ START_TEST(decode_reads_a_bmp_from_the_bottom)
 }
 END_TEST
 
+START_TEST(decode_refuses_a_bmp_that_declares_more_rows_than_it_has)
+{
+    uint8_t bmp[sizeof bmp_3x2];
+    memcpy(bmp, bmp_3x2, sizeof bmp);
+    bmp[22] = 3;
+    expect_refusal(bmp, sizeof bmp, "BMP is cut: it ends at byte 78, inside its rows");
+    memset(bmp + 22, 0xFF, 4); /* -1: one row, stored from the top */
+    const struct bytes file = {bmp, sizeof bmp};
+    uint8_t gray[3];
+    decode_as_it_is(&file, 3, 1, gray);
+    ck_assert_mem_eq(gray, ((const uint8_t[]){0, 255, 76}), 3);
+}
+END_TEST
+
 START_TEST(decode_refuses_a_bmp_index_without_a_colour)
 {
     uint8_t bmp[54 + 8 + 4] = {'B', 'M', sizeof bmp, [10] = 62, [14] = 40, [18] = 2, [22] = 1, [26] = 1, [28] = 8};
@@ -530,5 +553,6 @@ UNIT_MAIN("server/image", sniff_knows_each_format_by_its_full_signature, sniff_t
           decode_refuses_a_png_that_inflates_to_more_than_it_declares, decode_refuses_a_png_of_empty_blocks,
           decode_reads_a_jpeg, decode_refuses_a_jpeg_whose_huffman_table_has_too_many_codes,
           decode_gives_even_gray_for_a_jpeg_without_its_tables, decode_refuses_a_jpeg_that_scans_a_component_twice,
-          decode_reads_a_bmp_from_the_bottom, decode_refuses_a_bmp_index_without_a_colour,
-          decode_reads_pnm_scaled_by_its_own_white, threads_decode_beside_each_other)
+          decode_reads_a_bmp_from_the_bottom, decode_refuses_a_bmp_that_declares_more_rows_than_it_has,
+          decode_refuses_a_bmp_index_without_a_colour, decode_reads_pnm_scaled_by_its_own_white,
+          threads_decode_beside_each_other)

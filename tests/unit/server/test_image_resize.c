@@ -7,6 +7,20 @@
 
 enum { SIDE = 28, PIXELS = SIDE * SIDE };
 
+/* The sanitizers would end the program where malloc is to return NULL. */
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+const char *__tsan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
 static uint32_t noise_state;
 
 static uint8_t noise(void)
@@ -99,6 +113,17 @@ START_TEST(resize_keeps_one_gray_at_any_size)
 }
 END_TEST
 
+START_TEST(resize_says_when_memory_runs_out)
+{
+    uint8_t src = 1, dst = 2;
+    struct error err;
+    ck_assert_int_eq(image_resize_gray(&src, 1, 1, &dst, (size_t)1 << 56, 1, &err), STATUS_NO_MEMORY);
+    ck_assert_int_eq(err.status, STATUS_NO_MEMORY);
+    ck_assert_ptr_nonnull(strstr(err.message, "out of memory"));
+    ck_assert_uint_eq(dst, 2);
+}
+END_TEST
+
 UNIT_MAIN("server/image_resize", resize_gives_the_bits_of_pillow,
           resize_of_a_tall_picture_holds_no_wider_copy_of_it, resize_to_the_same_size_changes_nothing,
-          resize_keeps_one_gray_at_any_size)
+          resize_keeps_one_gray_at_any_size, resize_says_when_memory_runs_out)
