@@ -45,17 +45,17 @@ all: $(if $(SAN),$(B)/mlpd,build/mlpd) ## build the program (the default)
 
 .PHONY: run
 run: ## build and serve the shipped model; ARGS="--port 9000" passes options
-	+@sh scripts/run.sh $(ARGS)
+	@sh scripts/run.sh $(ARGS)
 
 .PHONY: test unit integration
 test: ## build and run every test; SAN=address or SAN=thread with that sanitizer
-	+@SAN=$(SAN) sh scripts/test.sh
+	@SAN=$(SAN) sh scripts/test.sh
 unit integration: ## the unit tests, the integration tests alone
-	+@SAN=$(SAN) sh scripts/test.sh $@
+	@SAN=$(SAN) sh scripts/test.sh $@
 
 .PHONY: lint
 lint: ## gcc and clang with -Werror, clang-tidy, cppcheck, clang-format, shellcheck and the layers
-	+@sh scripts/lint.sh
+	@sh scripts/lint.sh
 
 .PHONY: fuzz fuzz-run
 fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets

@@ -3,6 +3,7 @@
 #
 # Installs the tools that are missing. All checks run, also after one has failed; the last line names those that did.
 set -eu
+unset MAKEFLAGS MFLAGS # a calling make's jobs are its own; what was set on its command line is in the environment
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 failed=
@@ -16,8 +17,7 @@ check() {
 
 # Everything, tests and fuzz targets too, by the compiler $1 with warnings as errors, in a folder of its own.
 compile_with() {
-    # shellcheck disable=SC2086 # jobs are words
-    make -s $jobs SAN= B="build/lint-$1" CC="$1" CFLAGS=-Werror objects "build/lint-$1/libmlpd.a"
+    make -s -k -j"$cores" SAN= B="build/lint-$1" CC="$1" CFLAGS=-Werror objects "build/lint-$1/libmlpd.a"
 }
 
 format_c() {
@@ -48,13 +48,11 @@ for path in sys.argv[1:]:
 
 sh scripts/install-deps.sh run test lint
 cores=$(getconf _NPROCESSORS_ONLN)
-case ${MAKEFLAGS:-} in *jobserver*) jobs=--keep-going ;; *) jobs="--keep-going -j$cores" ;; esac
 
 check gcc compile_with gcc
 check clang compile_with clang
 check layers sh scripts/check-layers.sh build/lint-gcc/libmlpd.a
-# shellcheck disable=SC2086 # jobs are words
-check clang-tidy make -s $jobs SAN= tidy
+check clang-tidy make -s -k -j"$cores" SAN= tidy
 check cppcheck run_cppcheck
 check clang-format format_c
 check shellcheck check_shell

@@ -2,11 +2,10 @@
 # Installs what is missing, builds, and serves the shipped model on 127.0.0.1:8080: sh scripts/run.sh [OPTION...]
 # The options are those of `mlpd serve`; --help lists them.
 set -eu
+unset MAKEFLAGS MFLAGS # a calling make's jobs are its own; what was set on its command line is in the environment
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 sh "$root/scripts/install-deps.sh" run
 # The release program, whatever flavour a calling make builds.
-case ${MAKEFLAGS:-} in *jobserver*) jobs= ;; *) jobs=-j$(getconf _NPROCESSORS_ONLN) ;; esac
-# shellcheck disable=SC2086 # no jobs, no argument
-make -s -C "$root" $jobs SAN= build/mlpd >&2
+make -s -C "$root" -j"$(getconf _NPROCESSORS_ONLN)" SAN= build/mlpd >&2
 exec "$root/build/mlpd" serve "$@"

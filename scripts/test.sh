@@ -4,6 +4,7 @@
 # SAN=address or SAN=thread in the environment tests the program built with that sanitizer. All tests run, also after a
 # failure. The end repeats what was skipped and why, and counts; the exit status is 0 only when every test passed.
 set -eu
+unset MAKEFLAGS MFLAGS # a calling make's jobs are its own; what was set on its command line is in the environment
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 
@@ -37,12 +38,9 @@ logged() {
     return "$(cat "$file.status")"
 }
 
-# A calling make hands its jobs down.
 build() {
-    case ${MAKEFLAGS:-} in *jobserver*) jobs= ;; *) jobs=-j$(getconf _NPROCESSORS_ONLN) ;; esac
     case $1 in unit) goal=unit-programs ;; *) goal=all ;; esac
-    # shellcheck disable=SC2086 # no jobs, no argument
-    make -s $jobs SAN="$SAN" $goal
+    make -s -j"$(getconf _NPROCESSORS_ONLN)" SAN="$SAN" $goal
 }
 
 count() {
