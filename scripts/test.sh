@@ -83,7 +83,7 @@ run_integration() {
     export MLPD_BIN="$root/$folder/mlpd"
     status=0
     rm -f "$folder/integration.xml"
-    logged "$folder/integration.log" "$PYTHON" -B -m pytest -q -rs -p no:cacheprovider \
+    logged "$folder/integration.log" "$PYTHON" -B -m pytest -q -rsfE -p no:cacheprovider \
         --junitxml="$folder/integration.xml" tests/integration || status=$?
     if [ ! -s "$folder/integration.xml" ] || [ "$(reported tests)" -eq 0 ]; then
         echo "FAIL: tests/integration: pytest ended with $status and ran no test" | tee -a "$log"
