@@ -115,7 +115,7 @@ static enum status read_open_file(const struct file *file, char **ret_data, stru
 
 enum status file_read(const char *path, size_t bytes_max, char **ret_data, size_t *ret_len, struct error *err)
 {
-    struct file file = {.fd = -1};
+    struct file file = {.size = 0};
     enum status status = file_open(path, bytes_max, &file, err);
     if (status != STATUS_OK)
         return status;

@@ -59,6 +59,7 @@ static enum status check_labels(const struct reading *reading, const cJSON *item
 static enum status read_labels(struct reading *reading, const cJSON *item)
 {
     size_t count = reading->model->out_features, i = 0;
+    assert(count > 0); /* model_layers_build sees to it */
     enum status status = check_labels(reading, item);
     if (status != STATUS_OK)
         return status;

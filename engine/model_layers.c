@@ -1,10 +1,11 @@
 #include "engine/model_layers.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/finite.h"
 
 enum { FEATURES_MAX = 1 << 24, PATH_BYTES_MAX = 4096 };
 
@@ -53,8 +54,8 @@ static const char *shown_name(const char *name)
 static enum status refuse_arguments(const struct building *building, const struct module *module, const char *name,
                                     const char *expected)
 {
-    return error_set(building->err, STATUS_UNSUPPORTED, "%s is %s(%s), %s", shown_name(name), module->class_name,
-                     module->arguments, expected);
+    return error_set(building->err, STATUS_UNSUPPORTED, "structure.txt: %s is %s(%s), %s", shown_name(name),
+                     module->class_name, module->arguments, expected);
 }
 
 /* ---- Parameters ---- */
@@ -104,10 +105,8 @@ static enum status refuse_value(const struct building *building, const struct te
 
 static enum status check_finite(const struct building *building, const struct tensor *tensor)
 {
-    for (size_t i = 0; i < tensor->count; i++)
-        if (!isfinite(tensor->data[i]))
-            return refuse_value(building, tensor, i);
-    return STATUS_OK;
+    size_t index;
+    return all_finite(tensor->data, tensor->count, &index) ? STATUS_OK : refuse_value(building, tensor, index);
 }
 
 static enum status refuse_missing(const struct building *building, const char *name)
@@ -174,7 +173,7 @@ static enum status check_chain(const struct building *building, const struct lay
     const struct layer *previous = building->previous;
     if (!previous || previous->out_features == layer->in_features)
         return STATUS_OK;
-    error_set(building->err, STATUS_INVALID, "%s takes %zu features, but %s gives %zu", layer->name,
+    error_set(building->err, STATUS_INVALID, "structure.txt: %s takes %zu features, but %s gives %zu", layer->name,
               layer->in_features, previous->name, previous->out_features);
     return error_hint(building->err,
                       "in_features of a Linear must be out_features of the one before; is structure.txt "
@@ -333,7 +332,7 @@ static enum status finish(const struct building *building)
     while (first < model->layer_count && model->layers[first].type != LAYER_LINEAR)
         first++;
     if (first == model->layer_count) {
-        error_set(building->err, STATUS_UNSUPPORTED, "the model has no Linear layer");
+        error_set(building->err, STATUS_UNSUPPORTED, "structure.txt: the model has no Linear layer");
         return error_hint(building->err, "a model of dense layers is served: at least one Linear");
     }
     fill_features(model, model->layers[first].in_features);

@@ -309,6 +309,7 @@ static enum status read_header(const char *header, size_t len, size_t data_bytes
 {
     struct reading reading = {.data_bytes = data_bytes, .err = err};
     cJSON *json = NULL;
+    assert(header);
     if (header[0] != '{')
         return error_set(err, STATUS_INVALID, "this is no safetensors file: its header does not begin with \"{\"");
     enum status status = json_document_parse(header, len, &json, err);

@@ -270,9 +270,9 @@ static enum status open_container(struct parser *parser, struct module *module)
 
 static enum status parse_child(struct parser *parser, struct line line)
 {
-    struct module *parent = parser->open[parser->depth - 1], *child;
-    struct line name, class_text;
-    bool container;
+    struct module *parent = parser->open[parser->depth - 1], *child = NULL;
+    struct line name = {"", 0}, class_text = name;
+    bool container = false;
     enum status status = split_child(parser, line, &name, &class_text);
     if (status != STATUS_OK)
         return status;
@@ -327,7 +327,7 @@ static enum status parse_inner_line(struct parser *parser)
 
 static enum status parse_root(struct parser *parser, struct module **ret_root)
 {
-    bool container;
+    bool container = false;
     if (!next_line(parser))
         return error_set(parser->err, STATUS_INVALID, "the text is empty; what print(model) says was expected");
     enum status status = check_bytes(parser);

@@ -230,7 +230,7 @@ START_TEST(safetensors_reads_a_hundred_thousand_tensors_and_finds_each)
     for (int i = 0; i < MANY; i++)
         at += sprintf(at, "%c\"t%d\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%d,%d]}", i ? ',' : '{', i,
                       4 * i, 4 * i + 4);
-    strcpy(at, "}");
+    memcpy(at, "}", 2);
     float *data = calloc(MANY, sizeof *data);
     data[MANY - 1] = 7.0f;
     char *bytes = safetensors_bytes(header, data, MANY * sizeof *data, &len);
