@@ -59,11 +59,18 @@ static int compare_texts(const void *a, const void *b)
 
 typedef bool name_filter(const char *name);
 
+/* NULL at the end, with errno 0, and on failure. */
+static const struct dirent *next_entry(DIR *dir)
+{
+    errno = 0;
+    return readdir(dir);
+}
+
 /* Appends the names of the folders that `filter` lets through. */
 static enum status read_names(DIR *dir, name_filter *filter, struct names *names, struct error *err)
 {
     const struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir))) {
+    while ((entry = next_entry(dir))) {
         if (!filter(entry->d_name) || !is_folder(dir, entry->d_name))
             continue;
         if (!names_append(names, entry->d_name))

@@ -126,11 +126,11 @@ static const char *const FIELD_NAMES[FIELD_COUNT] = {"dtype", "shape", "data_off
 static enum status read_field(const struct reading *reading, const cJSON *item, enum field field,
                               struct tensor *tensor, struct span *span)
 {
-    switch (field) {
-    case FIELD_DTYPE: return read_dtype(reading, item, tensor);
-    case FIELD_SHAPE: return read_shape(reading, item, tensor);
-    default: return read_offsets(reading, item, tensor->name, span);
-    }
+    if (field == FIELD_DTYPE)
+        return read_dtype(reading, item, tensor);
+    if (field == FIELD_SHAPE)
+        return read_shape(reading, item, tensor);
+    return read_offsets(reading, item, tensor->name, span);
 }
 
 static enum field find_field(const char *key)
