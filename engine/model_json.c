@@ -63,7 +63,6 @@ static enum status read_labels(struct reading *reading, const cJSON *item)
     enum status status = check_labels(reading, item);
     if (status != STATUS_OK)
         return status;
-    assert(count > 0);
     char **labels = calloc(count, sizeof *labels);
     for (const cJSON *label = item->child; labels && label; label = label->next)
         if (!(labels[i++] = strdup(label->valuestring)))

@@ -12,12 +12,19 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Prints why a test (or a part of one) does nothing here; scripts/test.sh repeats these lines at its end. libcheck makes a
- * function name_fn of START_TEST(name). */
-#define UNIT_SKIP(...)                                                                                           \
-    (printf("SKIP %.*s: ", (int)(sizeof __func__ - sizeof "_fn"), __func__), printf(__VA_ARGS__), putchar('\n'), \
+ * function name_fn of START_TEST(name); a helper keeps its name. */
+#define UNIT_SKIP(...)                                                                                     \
+    (printf("SKIP %.*s: ", (int)unit_name_length(__func__), __func__), printf(__VA_ARGS__), putchar('\n'), \
      (void)fflush(stdout))
+
+static inline size_t unit_name_length(const char *function)
+{
+    size_t len = strlen(function);
+    return len > 3 && strcmp(function + len - 3, "_fn") == 0 ? len - 3 : len;
+}
 
 static inline int unit_run(const char *name, const TTest *const *tests, size_t count)
 {
