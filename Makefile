@@ -29,10 +29,10 @@ LIBS := -lmicrohttpd -lcjson -lm
 LIBS_UNIT = -lcheck $(if $(wildcard /usr/include/subunit/child.h),-lsubunit) $(LIBS)
 
 # One instruction set per file, its flags on that file only.
-# stb_image adds and shifts ints beyond their range for a corrupt JPEG; the file says why that is harmless.
-CFLAGS_server/image_stb.o   := -fno-sanitize=shift,signed-integer-overflow
 CFLAGS_kernels/cpu_avx2.o   := -mavx2 -mfma
 CFLAGS_kernels/cpu_avx512.o := -mavx512f -mfma
+# stb_image adds and shifts ints beyond their range for a corrupt JPEG; the file says why that is harmless.
+CFLAGS_server/image_stb.o   := -fwrapv -fno-sanitize=shift,signed-integer-overflow
 
 SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
 HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)

@@ -115,9 +115,9 @@ static void budget_work(void)
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 
-/* A corrupt JPEG makes stb_image v2.27 add and shift ints beyond their range: undefined in C, a wrong pixel on every
- * machine that this runs on, and no index comes of it. So these two checks of UndefinedBehaviorSanitizer are off for it,
- * here for clang; gcc has no such pragma, and gets -fno-sanitize for this file from the Makefile. */
+/* A corrupt JPEG makes stb_image v2.27 add and shift ints beyond their range. The Makefile compiles this file with
+ * -fwrapv, so that the sums wrap; a wrong pixel comes of it, and no index. These two checks of UndefinedBehaviorSanitizer
+ * are therefore off for it: here for clang, and for gcc, which has no such pragma, by -fno-sanitize in the Makefile. */
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((no_sanitize("shift", "signed-integer-overflow"))), apply_to = function)
 #endif
