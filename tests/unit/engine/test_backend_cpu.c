@@ -43,7 +43,7 @@ static void reference_softmax(const double *x, size_t n, double *y)
 
 static void reference_layer(const struct layer *layer, double *x)
 {
-    double y[WIDTH_MAX];
+    double y[WIDTH_MAX] = {0};
     memcpy(y, x,
            layer->out_features < layer->in_features ? layer->out_features * sizeof *x
                                                     : layer->in_features * sizeof *x);
@@ -116,7 +116,7 @@ static void run(struct executor *executor, const struct backend *backend, const 
 
 static void assert_row(const struct model *model, const double *x, const struct outputs *out, size_t row)
 {
-    double logits[WIDTH_MAX], probabilities[WIDTH_MAX];
+    double logits[WIDTH_MAX] = {0}, probabilities[WIDTH_MAX];
     size_t n = model->out_features, class = 0;
     memcpy(logits, x, model->in_features * sizeof *x);
     reference_forward(model, logits);
@@ -152,7 +152,7 @@ static void check_floats(const struct model *model, const char *kernels)
 {
     static struct outputs out;
     static float rows[ROWS * WIDTH_MAX];
-    double x[WIDTH_MAX];
+    double x[WIDTH_MAX] = {0};
     size_t f = model->in_features;
     fixture_fill(rows, ROWS * f, 11);
     struct backend *backend = create(model, kernels, ROWS);
@@ -183,7 +183,7 @@ static void check_mixed(const struct model *model, const char *kernels)
     static struct outputs out;
     static float floats[8 * WIDTH_MAX];
     static uint8_t bytes[15 * WIDTH_MAX];
-    double x[WIDTH_MAX];
+    double x[WIDTH_MAX] = {0};
     size_t f = model->in_features;
     fixture_fill(floats, 8 * f, 3);
     fixture_fill_bytes(bytes, 15 * f, 4);
@@ -302,7 +302,7 @@ END_TEST
 static void check_trace(const struct model *model, const char *kernels)
 {
     float row[WIDTH_MAX], values[16 * TRACE_VALUES];
-    double x[WIDTH_MAX];
+    double x[WIDTH_MAX] = {0};
     fixture_fill(row, model->in_features, 21);
     for (size_t i = 0; i < model->in_features; i++)
         x[i] = row[i];

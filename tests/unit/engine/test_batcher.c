@@ -168,7 +168,7 @@ static void assert_batch(struct stand_in *stand_in, size_t index, const float *n
     ck_assert_uint_lt(index, stand_in->log_count);
     struct logged logged = stand_in->log[index];
     ck_assert_uint_eq(logged.rows, count);
-    ck_assert_mem_eq(&stand_in->log_rows[logged.first], numbers, count * sizeof *numbers);
+    ck_assert_int_eq(memcmp(&stand_in->log_rows[logged.first], numbers, count * sizeof *numbers), 0);
     pthread_mutex_unlock(&stand_in->lock);
 }
 
@@ -183,8 +183,8 @@ struct task {
     float *rows;
     uint8_t *bytes;
     struct error error;
-    sem_t done;
     atomic_uint done_calls;
+    sem_t done;
 };
 
 static void task_done(struct job *job)
