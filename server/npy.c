@@ -287,10 +287,13 @@ static enum status parse_dict(struct cursor *c, struct npy *npy)
     skip_blanks(c);
     if (c->at < c->end)
         return refuse_header(c, "nothing more");
-    for (unsigned key = 0; key < KEYS; key++)
-        if (!(seen & 1U << key))
-            return error_set(c->err, STATUS_INVALID, "the .npy header has no '%s'; numpy.save writes it",
-                             keys[key]);
+    for (unsigned key = 0; key < KEYS; key++) {
+        if (seen & 1U << key)
+            continue;
+        error_set(c->err, STATUS_INVALID, "the .npy header has no '%s'", keys[key]);
+        error_hint(c->err, "write the file with numpy.save");
+        return STATUS_INVALID;
+    }
     return STATUS_OK;
 }
 
@@ -345,9 +348,11 @@ static enum status count_elements(struct npy *npy, struct error *err)
     bool empty = false;
     for (size_t i = 0; i < npy->dims; i++) {
         empty |= npy->shape[i] == 0;
-        if (__builtin_mul_overflow(product, npy->shape[i] ? npy->shape[i] : 1, &product))
-            return error_set(err, STATUS_INVALID,
-                             "the .npy array's shape has a product that does not fit in memory");
+        if (!__builtin_mul_overflow(product, npy->shape[i] ? npy->shape[i] : 1, &product))
+            continue;
+        error_set(err, STATUS_INVALID, "the .npy array's shape has a product that does not fit in memory");
+        error_hint(err, "write the file with numpy.save, and send fewer rows at once");
+        return STATUS_INVALID;
     }
     npy->count = empty ? 0 : product / dtypes[npy->dtype].item_bytes;
     return STATUS_OK;
