@@ -77,6 +77,9 @@ START_TEST(options_know_each_command)
     ck_assert_int_eq(PARSED("--version").command, COMMAND_VERSION);
     ck_assert_int_eq(PARSED("-V").command, COMMAND_VERSION);
     ck_assert_int_eq(PARSED("--port", "1").command, COMMAND_SERVE);
+    ck_assert_int_eq(PARSED("serve", "--help").command, COMMAND_HELP);
+    ck_assert_int_eq(PARSED("predict", "--kernels", "generic", "--help").command, COMMAND_HELP);
+    ck_assert_int_eq(PARSED("predict", "--", "--help").command, COMMAND_PREDICT);
 }
 END_TEST
 
@@ -214,7 +217,8 @@ START_TEST(options_refuse_more_rows_in_a_request_than_in_the_queue)
 {
     REFUSED("--rows-max 101 is more than --queue-max 100", "--rows-max=101", "--queue-max=100");
     PARSED("--rows-max=100", "--queue-max=100");
-    REFUSED("--queue-max 5", "--queue-max=5"); /* less than the default of --rows-max */
+    ck_assert_uint_eq(PARSED("--queue-max=5").rows_max, 5);
+    ck_assert_uint_eq(PARSED("--queue-max=100000").rows_max, parsed((const char *const[]){NULL}).rows_max);
 }
 END_TEST
 
@@ -224,6 +228,17 @@ START_TEST(options_refuse_a_device_that_is_not_there)
     PARSED("--device", "auto");
     REFUSED("--device cuda", "--device", "cuda");
     REFUSED("--device CPU", "--device", "CPU");
+    REFUSED("--device auto|cpu", "--device", "auto|cpu");
+    REFUSED("--device came with an empty value", "--device=");
+}
+END_TEST
+
+START_TEST(options_refuse_kernels_that_nobody_has)
+{
+    PARSED("--kernels", "avx512"); /* whether this processor runs them is for the backend to say */
+    REFUSED("--kernels sse9: expected auto|generic|avx2|avx512", "--kernels", "sse9");
+    REFUSED("--kernels avx", "--kernels", "avx");
+    REFUSED("--kernels avx2|", "--kernels", "avx2|");
 }
 END_TEST
 
@@ -284,5 +299,6 @@ UNIT_MAIN("server/options", options_serve_with_defaults_where_nothing_is_said, o
           options_take_the_ends_of_each_range_and_nothing_beyond, options_refuse_what_is_no_number,
           options_refuse_a_flag_without_its_value, options_refuse_what_they_do_not_know,
           options_call_an_unknown_first_option_an_option, options_refuse_more_rows_in_a_request_than_in_the_queue,
-          options_refuse_a_device_that_is_not_there, options_of_predict_end_with_its_files,
-          options_cut_what_is_absurdly_long, options_help_names_every_option_and_command)
+          options_refuse_a_device_that_is_not_there, options_refuse_kernels_that_nobody_has,
+          options_of_predict_end_with_its_files, options_cut_what_is_absurdly_long,
+          options_help_names_every_option_and_command)
