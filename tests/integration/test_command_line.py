@@ -163,6 +163,13 @@ def test_the_faultless_form_of_these_folders_is_served(tmp_path):
         assert running.predict(bytes(784)).json()["probabilities"] == [pytest.approx(0.1)] * 10
 
 
+@pytest.mark.parametrize("text", [TEXT.rstrip("\n"), TEXT + "\n\n", TEXT.replace("\n", "\r\n")], ids=["bare", "blank", "crlf"])
+def test_a_structure_text_may_end_otherwise_and_be_of_windows(tmp_path, text):
+    """It was saved by an editor, or with print's end left out: it comes back as PyTorch prints it."""
+    with Daemon("--models", fault(tmp_path, text=text)) as running:
+        assert running.ask("GET", "/model?format=text").body.decode().startswith("Using cpu device\n" + TEXT + "Layer: 1.weight")
+
+
 FAULTS = {
     "a file cut in its data": (dict(tensors=WHOLE[:-100]), ["model.safetensors"]),
     "a file cut in its header": (dict(tensors=WHOLE[:100]), ["model.safetensors"]),

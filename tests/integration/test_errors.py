@@ -252,6 +252,41 @@ def test_what_is_called_a_picture_and_is_none_is_400(daemon, refuses):
         refuses(daemon, daemon.predict(data, headers={"Content-Type": "image/png"}), 400, "PNG")
 
 
+def mutants(data, count, seed):
+    """The data with bytes changed, cut out, doubled or put in, at random but the same each time."""
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        mutant = bytearray(data)
+        for _ in range(random.integers(1, 4)):
+            at, size = int(random.integers(0, len(mutant))), int(random.integers(1, 9))
+            way = random.integers(0, 4)
+            if way == 0:
+                mutant[at] ^= 1 << int(random.integers(0, 8))
+            elif way == 1:
+                del mutant[at:at + size]
+            elif way == 2:
+                mutant[at:at] = mutant[at:at + size]
+            else:
+                mutant[at:at + size] = random.bytes(size)
+        yield bytes(mutant)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "pnm", "npy", "json", "base64", "multipart"])
+def test_a_mangled_body_is_answered_or_refused_and_nothing_else(daemon, kind):
+    form, form_headers = bodies.multipart(PNG, NPY)
+    data = {"png": PNG, "jpeg": JPEG, "bmp": BMP, "pnm": PNM, "npy": NPY, "json": f'{{"inputs":{FLAT}}}'.encode(),
+            "base64": bodies.json_body([bodies.base64_text(PNG)]), "multipart": form}[kind]
+    connection = daemon.connect()
+    for mutant in mutants(data, 100, len(kind)):
+        headers = form_headers if kind == "multipart" else {}
+        answer = daemon.predict(mutant, "?logits=1", headers, connection)
+        assert answer.status in (200, 400, 413, 415), (mutant, answer)
+        said = answer.json()
+        assert sorted(said) == ["error", "hint"] if answer.status != 200 else "model" in said
+    connection.close()
+    daemon.known.check()
+
+
 def test_a_multipart_body_that_is_bad_is_400(daemon, refuses):
     body, headers = bodies.multipart(bodies.picture(GRAY))
     cases = [(body[:-8], headers), (body[:40], headers), (b"", headers), (b"no boundary here", headers),

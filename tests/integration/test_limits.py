@@ -1,6 +1,7 @@
 """Large requests and full queues: many rows in order, the limits on rows and bytes, 503 with Retry-After, memory."""
 import subprocess
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -83,6 +84,28 @@ def test_a_full_queue_refuses_with_503_and_retry_after_and_serves_the_rest_right
         served = sum(answer.status == 200 for _, answer in answers)
         assert 0 < served < len(answers), f"{served} of {len(answers)} served"
         assert np.array_equal(running.probabilities(rows[3].tobytes())[0], expected[3])
+
+
+def test_a_queue_is_whole_again_after_refusals_and_clients_that_left(heavy_models):
+    """The places of what was refused, served or abandoned all come back: in the end a request that needs each of them is served."""
+    rows = bodies.images(40, seed=11)
+    with Daemon("--models", heavy_models, "--kernels", "generic", "--workers", 1, "--batch-max", 8,
+                "--queue-max", 40) as running:
+        request = rawhttp.post("/predict?dtype=uint8", rows[:25].tobytes(), "Accept: application/octet-stream")
+        statuses = []
+        for _ in range(4):
+            connections = [rawhttp.RawConnection(running.port) for _ in range(8)]
+            for raw in connections:
+                raw.send(request)
+            for raw in connections[::2]:
+                raw.close()
+            statuses += [raw.answer().status for raw in connections[1::2]]
+        assert set(statuses) <= {200, 503}, statuses
+        end = time.monotonic() + harness.TIMEOUT
+        answer = running.predict(rows.tobytes(), "?dtype=uint8")
+        while answer.status == 503 and time.monotonic() < end:
+            answer = running.predict(rows.tobytes(), "?dtype=uint8")
+        assert len(answer.json()["predictions"]) == 40
 
 
 def test_the_largest_batch_does_not_bound_the_rows_of_a_request(heavy_models):

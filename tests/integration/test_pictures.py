@@ -102,6 +102,59 @@ def test_a_color_jpeg_is_near_to_what_pillow_reads(pixels):
     assert np.abs(difference).max() <= 6 and abs(difference.mean()) < 1
 
 
+def interlaced(gray):
+    """A gray PNG of Adam7's seven passes, each of its lines unfiltered."""
+    import zlib
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    lines = [b"\0" + line.tobytes() for top, left, down, right in passes for line in gray[top::down, left::right]]
+    data = bytearray(bodies.png(gray.shape[1], gray.shape[0], 8, 0, zlib.compress(b"".join(lines))))
+    data[28] = 1
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    return bytes(data)
+
+
+def test_an_interlaced_png_is_itself(pixels):
+    data = interlaced(GRAY)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), GRAY)
+    assert np.array_equal(pixels.seen(data)[0], GRAY)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_a_pixel_are_spread_over_all_levels(pixels, bits):
+    import zlib
+    levels = RANDOM.integers(0, 1 << bits, (28, 28))
+    wide = np.zeros((28, 32), int)
+    wide[:, :28] = levels
+    packed = (wide.reshape(28, -1, 8 // bits) << np.arange(8 - bits, -1, -bits)).sum(2).astype(np.uint8)
+    row_bytes = (28 * bits + 7) // 8
+    lines = b"".join(b"\0" + line.tobytes()[:row_bytes] for line in packed)
+    seen, _ = pixels.seen(bodies.png(28, 28, bits, 0, zlib.compress(lines)))
+    assert np.array_equal(seen, levels * 255 // ((1 << bits) - 1))
+
+
+def test_a_pnm_with_comments_is_read(pixels):
+    data = b"P5\n# drawn by hand\n28 # wide\n28\n255\n" + GRAY.tobytes()
+    assert np.array_equal(pixels.seen(data)[0], GRAY)
+
+
+@pytest.mark.parametrize("most", [1, 15, 100, 255, 1000, 65535])
+def test_a_pnm_of_any_largest_value_is_spread_over_all_levels(pixels, most):
+    """Within one level: the rounding is left open. Both ends are exact."""
+    values = RANDOM.integers(0, most + 1, (28, 28))
+    values[0], values[1] = 0, most
+    data = b"P5 28 28 %d\n" % most + values.astype("u1" if most < 256 else ">u2").tobytes()
+    seen, _ = pixels.seen(data)
+    assert np.abs(seen - values * 255 / most).max() <= 1
+    assert not seen[0].any() and (seen[1] == 255).all()
+
+
+def test_a_bmp_from_the_top_down_is_read(pixels):
+    """A negative height: the first line is the top one."""
+    data = bytearray(bodies.picture(np.ascontiguousarray(GRAY[::-1]), "BMP"))
+    data[22:26] = (-28).to_bytes(4, "little", signed=True)
+    assert np.array_equal(pixels.seen(bytes(data))[0], GRAY)
+
+
 SIZES = [(1, 1), (2, 3), (14, 14), (27, 28), (28, 29), (29, 28), (56, 56), (57, 83), (100, 40), (320, 240), (640, 7),
          (3, 500), (1000, 1000)]
 
@@ -195,3 +248,36 @@ def test_a_model_of_another_square_takes_pictures_of_that_size(tmp_path):
         assert running.predict(gray.tobytes()).json() == said
         assert running.predict(bodies.scaled(gray).tobytes()).json() == said
         assert running.predict(bodies.picture(smooth(28, 28))).json()["resized_from"] == [28, 28]
+
+
+def test_a_model_of_a_wide_picture_takes_width_and_height_from_model_json(tmp_path):
+    import models
+    from harness import Daemon
+    labels = ['say "hi"', "back\\slash", "\u00fcml\u00e4ut", "\u4e2d \U0001f97e"]
+    root = models.dense(tmp_path, "wide", 400, 4, describe={"labels": labels, "input": {"width": 40, "height": 10}})
+    gray = smooth(10, 40)
+    with Daemon("--models", root) as running:
+        said = running.predict(bodies.picture(gray), "?top_k=4").json()
+        assert sorted(entry["label"] for entry in said["top_k"]) == sorted(labels) and running.model()["labels"] == labels
+        for body in (gray.tobytes(), bodies.scaled(gray).tobytes(), bodies.npy(gray), bodies.npy(gray.ravel()),
+                     bodies.json_body(gray, dtype="uint8")):
+            assert running.predict(body, "?top_k=4").json() == said
+        large = Image.fromarray(smooth(33, 95))
+        resized = np.asarray(large.resize((40, 10), Image.BILINEAR))
+        near = running.predict(bodies.picture(large), "?logits=1").json()
+        assert near["resized_from"] == [95, 33]
+        assert np.allclose(near["logits"], running.predict(resized.tobytes(), "?logits=1").json()["logits"], atol=0.2)
+        assert running.predict(bodies.npy(gray.T)).status == 400
+
+
+def test_a_model_whose_input_is_no_square_takes_tensors_and_refuses_pictures(tmp_path, refuses):
+    import models
+    from harness import Daemon
+    root = models.dense(tmp_path, "vector", 7, 5, 1)
+    row = np.arange(7, dtype=np.uint8)
+    with Daemon("--models", root) as running:
+        assert running.predict(row.tobytes()).json()["probabilities"] == [1.0]
+        assert running.predict(bodies.scaled(row).tobytes()).json()["class"] == 0
+        assert len(running.predict(bodies.npy(np.zeros((3, 7), "<f4"))).json()["predictions"]) == 3
+        refuses(running, running.predict(bodies.picture(GRAY)), (400, 415), "7")
+        refuses(running, running.predict(bytes(8), headers={"Content-Type": "application/octet-stream"}), 400, "7", "28")
