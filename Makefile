@@ -38,6 +38,7 @@ SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
 HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SOURCES := $(wildcard tests/bench/bench_*.c)
 LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES))
 
 .PHONY: all
@@ -61,6 +62,10 @@ lint: ## gcc and clang with -Werror, clang-tidy, cppcheck, clang-format, shellch
 fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets
 fuzz-run: fuzz ## replay known crashes, then fuzz each target for FUZZ_SECONDS (10)
 	@sh scripts/fuzz.sh
+
+.PHONY: bench-kernels
+bench-kernels: $(B)/tests/bench/bench_kernels ## what the kernels reach of this processor's peak
+	@$<
 
 .PHONY: install
 prefix ?= /usr/local
@@ -102,6 +107,9 @@ $(B)/%.o: %.c Makefile
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libmlpd.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_UNIT)
 
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libmlpd.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
 .PHONY: unit-programs
 unit-programs: $(UNIT_SOURCES:%.c=$(B)/%)
 
@@ -122,7 +130,7 @@ build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libmlpd.a
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
 
 # For scripts/lint.sh: every C file compiled once, and each one through clang-tidy with its own flags.
-EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES)
+EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES)
 .PHONY: objects tidy
 objects: $(EVERY_SOURCE:%.c=$(B)/%.o)
 tidy: $(EVERY_SOURCE:%.c=build/tidy/%.ok)

@@ -41,6 +41,11 @@ static inline vector vector_max(vector a, vector b)
     return _mm256_max_ps(a, b);
 }
 
+static inline unsigned vector_nonzero(vector v)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
+
 #include "kernels/linear_tile.h"
 
 const struct kernels kernels_avx2 = {

@@ -44,6 +44,14 @@ static inline vector vector_max(vector a, vector b)
     return (vector)((a_is_larger & (vector_mask)a) | (~a_is_larger & (vector_mask)b));
 }
 
+static inline unsigned vector_nonzero(vector v)
+{
+    unsigned mask = 0;
+    for (int i = 0; i < VECTOR_FLOATS; i++)
+        mask |= (unsigned)(v[i] != 0.0F) << i;
+    return mask;
+}
+
 #include "kernels/linear_tile.h"
 
 const struct kernels kernels_generic = {

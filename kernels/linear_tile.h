@@ -2,28 +2,32 @@
  * includes this file and puts the functions into its table; everything is static, so that no code compiled for one
  * instruction set can be merged into another's. Before the inclusion stand
  *
- *     vector, VECTOR_FLOATS          a register and how many floats it holds
- *     vector_load(p), vector_store(p, v)          at any alignment
- *     vector_set1(x)                 x in every lane
- *     vector_add(a, b)               a + b
- *     vector_fma(a, b, c)            a b + c, in each lane the same operation, wherever it is used
- *     vector_max(a, b)               a > b ? a : b, so that a NaN in b stays
- *     TILE_ROWS, TILE_SHAPES(SHAPE)  the tallest tile, and SHAPE(rows, panels) for each shape of tile that is worth
- *                                    having; every height needs one of 1 panel, none has more than PANELS_MAX
+ *     vector, VECTOR_FLOATS                a register, and how many floats it holds
+ *     vector_load(p), vector_store(p, v)   at any alignment
+ *     vector_set1(x)                       x in every lane
+ *     vector_add(a, b)                     a + b
+ *     vector_fma(a, b, c)                  a b + c, rounded in the same way wherever it is used
+ *     vector_max(a, b)                     a > b ? a : b, so that a NaN in b stays
+ *     vector_nonzero(v)                    a bit for each lane that is not zero; NaN is not, -0 is
+ *     TILE_ROWS, TILE_SHAPES(SHAPE)        the tallest tile, and SHAPE(rows, panels) for each shape that is worth
+ *                                          having; each height needs one of 1 panel, none has more than PANELS_MAX
  *
  * The weights are packed into panels of PANEL outputs, in the order in which they are read:
  *
  *     bias of outputs 0-15 | their weights for k = 0 | for k = 1 | ... || bias of outputs 16-31 | ...
  *
- * A tile is a few rows times a few panels. Its sums stay in registers while k runs over all of in_features: enough of
- * them that the processor never waits for one to finish, few enough that none is spilled. Each sum is one chain: bias,
- * then + x[k] w[k] for k = 0, 1, ...; which tile it sits in changes no bit of it. An x[k] of zero adds +0 or -0, which
- * changes nothing but the sign of a sum that is zero itself; the store adds +0, after which all zeros are +0, and so
- * leaving the zeros out gives the same bits. (Which NaN stands for a NaN is not defined.)
+ * A tile is a few rows times a few panels. Its sums stay in registers while k runs over in_features: enough of them
+ * that the processor never waits for one to finish, few enough that none is spilled. Each sum is one chain: the bias,
+ * then + x[k] w[k] for k = 0, 1, ...; which tile it sits in changes no bit of it.
+ *
+ * Where all rows of a tile have x[k] = 0, as in the margins of pictures and after most ReLUs, k is skipped. Such a
+ * product is +0 or -0, which changes nothing but the sign of a sum that is zero itself; and since all sums get + 0 at
+ * their end, after which every zero is +0, skipping changes no bit either. (Which NaN stands for a NaN is open.)
  */
 #ifndef MLPD_KERNELS_LINEAR_TILE_H
 #define MLPD_KERNELS_LINEAR_TILE_H
 
+#include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,91 +38,116 @@
 
 enum {
     PANEL_VECTORS = 2,
-    PANEL = PANEL_VECTORS * VECTOR_FLOATS,
-    PANELS_MAX = 4,           /* that a tile spans */
-    BLOCK_BYTES = 128 * 1024, /* of x, which stay in the L2 cache while all weights pass by */
-    SPARSE_ROWS = 3,          /* up to here a row may walk only the weights of its own non-zero inputs */
-    PREFETCH = 8,             /* how many inputs ahead the weights of a sparse row are fetched */
+    PANEL = PANEL_VECTORS * VECTOR_FLOATS, /* outputs */
+    PANELS_MAX = 4,                        /* that a tile spans */
+    COLUMNS_MAX = PANELS_MAX * PANEL_VECTORS,
+    STRIP = PANELS_MAX * PANEL, /* outputs that all tiles of a block compute before the next: 200 KB of weights */
+    BLOCK_TILES_MAX = 8, /* tiles that share a pass over the weights, so that their rows stay in the L2 cache */
+    BLOCK_BYTES = 160 * 1024, /* fewer tiles where 8 of them take more than this */
+    PREFETCH = 8, /* inputs ahead for which a tile that skips fetches the weights: no hardware guesses them */
+    WORD = 64,    /* inputs marked in a uint64_t */
 };
 
+#define INLINED static inline __attribute__((always_inline))
+
+/* A loop with a constant count that leaves no loop behind: its arrays of vectors become registers. */
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define EACH(i, count) _Pragma("clang loop unroll(full)") for (size_t i = 0; i < (count); i++)
 #else
-#define UNROLL _Pragma("GCC unroll 32")
+#define EACH(i, count) _Pragma("GCC unroll 64") for (size_t i = 0; i < (count); i++)
 #endif
 
-/* What a tile computes: y = max(x W^T + b, floor) for its rows and panels. */
+/* A few rows on their way through a layer: y = max(x W^T + b, floor). */
 struct tile {
-    const float *panel; /* the first of its panels; the next begins panel_floats later */
+    size_t rows, in_features, out_features;
+    const float *x;     /* (rows, in_features) */
+    float *y;           /* (rows, out_features), from the first output that is to be computed on */
+    const float *panel; /* of that output; the next begins panel_floats later */
     size_t panel_floats;
-    const float *x; /* (rows, in_features) */
-    size_t in_features;
-    const uint32_t
-        *list; /* of a sparse row: the k that it walks, ascending, and then PREFETCH valid ones; or NULL */
-    size_t list_count;
-    float *y; /* (rows, panels x PANEL), y_stride floats from row to row */
-    size_t y_stride;
     float floor; /* 0 for ReLU, else -infinity */
+
+    /* The k at which some row is not zero, ascending, and then PREFETCH valid ones; or NULL, and every k counts. */
+    const uint32_t *list;
+    size_t list_count;
 };
 
-typedef void tile_function(const struct tile *tile);
+/* Computes the tile's rows for a few panels: (rows, panels x PANEL) floats to y, y_stride from row to row. */
+typedef void tile_function(const struct tile *tile, float *y, size_t y_stride);
 
-/* `rows`, `panels` and `sparse` are constants wherever this is inlined, and so the loops over them unroll into
- * straight code over registers. */
-static inline __attribute__((always_inline)) void tile_run(size_t rows, size_t panels, bool sparse,
-                                                           const struct tile *tile)
+/* Where column c stands in weights: PANEL_VECTORS of them side by side, then on to the next panel. */
+INLINED size_t column(size_t c, size_t panel_floats)
 {
-    const size_t panel_floats = tile->panel_floats, in_features = tile->in_features, y_stride = tile->y_stride;
-    const size_t count = sparse ? tile->list_count : in_features;
-    const uint32_t *const list = tile->list;
-    const float *const x = tile->x, *const bias = tile->panel, *const weights = tile->panel + PANEL;
-    float *const y = tile->y;
-    vector sum[TILE_ROWS][PANELS_MAX][PANEL_VECTORS];
+    return c / PANEL_VECTORS * panel_floats + c % PANEL_VECTORS * VECTOR_FLOATS;
+}
 
-    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t p = 0; p < panels; p++)
-        UNROLL for (size_t v = 0; v < PANEL_VECTORS; v++)
-            sum[r][p][v] = vector_load(bias + p * panel_floats + v * VECTOR_FLOATS);
-
-    for (size_t i = 0; i < count; i++) {
-        const size_t k = sparse ? list[i] : i;
-        UNROLL for (size_t p = 0; p < panels; p++)
-        {
-            const float *const at = weights + p * panel_floats + k * PANEL;
-            vector w[PANEL_VECTORS];
-            if (sparse)
-                __builtin_prefetch(weights + p * panel_floats + (size_t)list[i + PREFETCH] * PANEL);
-            UNROLL for (size_t v = 0; v < PANEL_VECTORS; v++) w[v] = vector_load(at + v * VECTOR_FLOATS);
-            UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t v = 0; v < PANEL_VECTORS; v++)
-                sum[r][p][v] = vector_fma(vector_set1(x[r * in_features + k]), w[v], sum[r][p][v]);
+/* sum += x[k] w[k]. The shorter side of the tile waits in registers while the other passes one by one. */
+INLINED void tile_add(size_t rows, size_t columns, const float *x, size_t x_stride, const float *weights,
+                      size_t panel_floats, vector sum[TILE_ROWS][COLUMNS_MAX])
+{
+    vector waiting[TILE_ROWS + COLUMNS_MAX];
+    if (rows < columns) {
+        EACH (r, rows)
+            waiting[r] = vector_set1(x[r * x_stride]);
+        EACH (c, columns) {
+            const vector w = vector_load(weights + column(c, panel_floats));
+            EACH (r, rows)
+                sum[r][c] = vector_fma(waiting[r], w, sum[r][c]);
         }
+    } else {
+        EACH (c, columns)
+            waiting[c] = vector_load(weights + column(c, panel_floats));
+        EACH (r, rows) {
+            const vector x_r = vector_set1(x[r * x_stride]);
+            EACH (c, columns)
+                sum[r][c] = vector_fma(x_r, waiting[c], sum[r][c]);
+        }
+    }
+}
+
+/* `rows`, `panels` and `skips` are constants wherever this is inlined. */
+INLINED void tile_run(size_t rows, size_t panels, bool skips, const struct tile *tile, float *y, size_t y_stride)
+{
+    const size_t columns = panels * PANEL_VECTORS, panel_floats = tile->panel_floats,
+                 in_features = tile->in_features;
+    const float *const x = tile->x, *const weights = tile->panel + PANEL;
+    const uint32_t *const list = tile->list;
+    vector sum[TILE_ROWS][COLUMNS_MAX];
+
+    EACH (r, rows)
+        EACH (c, columns)
+            sum[r][c] = vector_load(tile->panel + column(c, panel_floats));
+
+    const size_t count = skips ? tile->list_count : in_features;
+    for (size_t i = 0; i < count; i++) {
+        const size_t k = skips ? list[i] : i;
+        if (skips)
+            EACH (p, panels)
+                __builtin_prefetch(weights + p * panel_floats + (size_t)list[i + PREFETCH] * PANEL);
+        tile_add(rows, columns, x + k, in_features, weights + k * PANEL, panel_floats, sum);
     }
 
     const vector floor = vector_set1(tile->floor), zero = vector_set1(0.0F);
-    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t p = 0; p < panels; p++)
-        UNROLL for (size_t v = 0; v < PANEL_VECTORS; v++) vector_store(
-            y + r * y_stride + p * PANEL + v * VECTOR_FLOATS, vector_max(floor, vector_add(sum[r][p][v], zero)));
+    EACH (r, rows)
+        EACH (c, columns)
+            vector_store(y + r * y_stride + c * VECTOR_FLOATS, vector_max(floor, vector_add(sum[r][c], zero)));
 }
 
-#define DENSE_FUNCTION(rows, panels)                            \
-    static void tile_##rows##x##panels(const struct tile *tile) \
-    {                                                           \
-        tile_run(rows, panels, false, tile);                    \
+#define TILE_FUNCTIONS(rows, panels)                                                            \
+    static void tile_all_##rows##x##panels(const struct tile *tile, float *y, size_t y_stride)  \
+    {                                                                                           \
+        tile_run(rows, panels, false, tile, y, y_stride);                                       \
+    }                                                                                           \
+    static void tile_skip_##rows##x##panels(const struct tile *tile, float *y, size_t y_stride) \
+    {                                                                                           \
+        tile_run(rows, panels, true, tile, y, y_stride);                                        \
     }
-TILE_SHAPES(DENSE_FUNCTION)
+TILE_SHAPES(TILE_FUNCTIONS)
 
-#define SPARSE_FUNCTION(panels)                            \
-    static void sparse_1x##panels(const struct tile *tile) \
-    {                                                      \
-        tile_run(1, panels, true, tile);                   \
-    }
-SPARSE_FUNCTION(4)
-SPARSE_FUNCTION(2)
-SPARSE_FUNCTION(1)
-
-/* By rows and panels; NULL where there is no such shape. */
-#define DENSE_ENTRY(rows, panels) [rows][panels] = tile_##rows##x##panels,
-static tile_function *const dense_tiles[TILE_ROWS + 1][PANELS_MAX + 1] = {TILE_SHAPES(DENSE_ENTRY)};
-static tile_function *const sparse_tiles[PANELS_MAX + 1] = {[1] = sparse_1x1, [2] = sparse_1x2, [4] = sparse_1x4};
+/* By whether the tile skips, rows and panels; NULL where there is no such shape. */
+#define TILE_ALL(rows, panels)  [rows][panels] = tile_all_##rows##x##panels,
+#define TILE_SKIP(rows, panels) [rows][panels] = tile_skip_##rows##x##panels,
+static tile_function *const tile_functions[2][TILE_ROWS + 1][PANELS_MAX + 1] = {{TILE_SHAPES(TILE_ALL)},
+                                                                                {TILE_SHAPES(TILE_SKIP)}};
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -130,106 +159,152 @@ static size_t panels_of(size_t outputs)
     return (outputs + PANEL - 1) / PANEL;
 }
 
-/* Runs a tile of which only the first `outputs` outputs exist: y must not be written beyond them. */
-static void tile_run_partial(tile_function *run, const struct tile *tile, size_t rows, size_t outputs)
+/* Only the first `outputs` outputs of what `run` computes exist, so nothing may be written beyond them. */
+static void tile_run_partial(tile_function *run, const struct tile *tile, size_t outputs)
 {
-    float padded[TILE_ROWS * PANELS_MAX * PANEL];
-    struct tile aside = *tile;
-    aside.y = padded;
-    aside.y_stride = (size_t)PANELS_MAX * PANEL;
-    run(&aside);
-    for (size_t r = 0; r < rows; r++)
-        memcpy(tile->y + r * tile->y_stride, padded + r * aside.y_stride, outputs * sizeof *padded);
+    float padded[TILE_ROWS * STRIP];
+    run(tile, padded, STRIP);
+    for (size_t r = 0; r < tile->rows; r++)
+        memcpy(tile->y + r * tile->out_features, padded + r * STRIP, outputs * sizeof *padded);
 }
 
-/* The tile's rows times `outputs` outputs from its first panel on, by the widest shapes that there are. */
-static void tile_run_across(struct tile tile, size_t rows, size_t outputs)
+/* Computes the strip of outputs that begins at `first`, by the widest shapes that there are. */
+static void tile_run_strip(struct tile tile, size_t first)
 {
-    tile_function *const *shapes = tile.list ? sparse_tiles : dense_tiles[rows];
-    while (outputs) {
-        size_t panels = smaller(panels_of(outputs), PANELS_MAX);
+    tile_function *const *shapes = tile_functions[tile.list != NULL][tile.rows];
+    size_t left = smaller(STRIP, tile.out_features - first);
+    tile.panel += first / PANEL * tile.panel_floats;
+    tile.y += first;
+    while (left) {
+        size_t panels = panels_of(left);
         while (!shapes[panels])
             panels--;
-        size_t done = smaller(outputs, panels * PANEL);
-        if (done == panels * PANEL)
-            shapes[panels](&tile);
+        const size_t outputs = smaller(left, panels * PANEL);
+        if (outputs == panels * PANEL)
+            shapes[panels](&tile, tile.y, tile.out_features);
         else
-            tile_run_partial(shapes[panels], &tile, rows, done);
+            tile_run_partial(shapes[panels], &tile, outputs);
         tile.panel += panels * tile.panel_floats;
-        tile.y += done;
-        outputs -= done;
+        tile.y += outputs;
+        left -= outputs;
     }
 }
 
-/* All rows in tiles of nearly equal height: 7 rows are 4 + 3, since a tile of 1 row would wait for its weights. The
- * rows of a block of tiles meet a strip of panels, while both are in the cache, before the next strip comes. */
-static void linear_dense(struct tile tile, size_t rows, size_t outputs)
+/* Bit i says whether some row's x[i] is not zero. x is (rows, WORD), `stride` floats from row to row. */
+INLINED uint64_t nonzero_word(const float *x, size_t rows, size_t stride)
 {
-    const float *const x = tile.x, *const panel = tile.panel;
-    float *const y = tile.y;
-    const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, low = rows / tiles, taller = rows % tiles;
-    const size_t block = 1 + BLOCK_BYTES / (TILE_ROWS * sizeof(float) * (tile.in_features + 1));
-    for (size_t first = 0; first < tiles; first += block) {
-        const size_t end = smaller(first + block, tiles);
-        for (size_t at = 0; at < outputs; at += (size_t)PANELS_MAX * PANEL) {
-            tile.panel = panel + at / PANEL * tile.panel_floats;
-            for (size_t t = first; t < end; t++) {
-                const size_t row = t * low + smaller(t, taller);
-                tile.x = x + row * tile.in_features;
-                tile.y = y + row * tile.y_stride + at;
-                tile_run_across(tile, low + (t < taller), smaller(outputs - at, (size_t)PANELS_MAX * PANEL));
-            }
-        }
-    }
+    uint64_t word = 0;
+    for (size_t r = 0; r < rows; r++)
+        EACH (v, WORD / VECTOR_FLOATS)
+            word |= (uint64_t)vector_nonzero(vector_load(x + r * stride + v * VECTOR_FLOATS)) << v * VECTOR_FLOATS;
+    return word;
 }
 
-/* Lists the k of all x[k] that are not zero (NaN is not) and then PREFETCH zeros; returns how many they are. The list
- * is written before it is known whether the entry counts: no branch that half-empty pictures would mispredict. */
-static size_t list_nonzero(const float *x, size_t count, uint32_t *list)
+/* The same for the last inputs of the rows, `count` and fewer than WORD. */
+static uint64_t nonzero_tail(const float *x, size_t rows, size_t stride, size_t count)
 {
-    size_t listed = 0;
-    for (size_t k = 0; k < count; k++) {
-        list[listed] = (uint32_t)k;
-        listed += x[k] != 0.0F;
+    uint64_t word = 0;
+    for (size_t r = 0; r < rows && count; r++) {
+        float padded[WORD] = {0};
+        memcpy(padded, x + r * stride, count * sizeof *x);
+        word |= nonzero_word(padded, 1, WORD);
     }
-    memset(list + listed, 0, PREFETCH * sizeof *list);
-    return listed;
+    return word;
 }
 
-static void linear_sparse(struct tile tile, size_t rows, size_t outputs, uint32_t *list)
+static size_t words_of(size_t in_features)
 {
-    for (size_t r = 0; r < rows; r++) {
-        tile.list = list;
-        tile.list_count = list_nonzero(tile.x, tile.in_features, list);
-        tile_run_across(tile, 1, outputs);
-        tile.x += tile.in_features;
-        tile.y += tile.y_stride;
-    }
+    return in_features / WORD + 1;
 }
 
+/* Marks in `words` the k at which some row is not zero, and returns how many they are. */
+static size_t mark_nonzero(const float *x, size_t rows, size_t in_features, uint64_t *words)
+{
+    size_t count = 0, k = 0;
+    for (; k + WORD <= in_features; k += WORD)
+        words[k / WORD] = nonzero_word(x + k, rows, in_features);
+    words[k / WORD] = nonzero_tail(x + k, rows, in_features, in_features - k);
+    for (size_t w = 0; w < words_of(in_features); w++)
+        count += (size_t)__builtin_popcountll(words[w]);
+    return count;
+}
+
+static size_t list_length(size_t in_features)
+{
+    return in_features + PREFETCH;
+}
+
+static void list_marked(const uint64_t *words, size_t in_features, uint32_t *list)
+{
+    for (size_t w = 0; w < words_of(in_features); w++)
+        for (uint64_t word = words[w]; word; word &= word - 1)
+            *list++ = (uint32_t)(w * WORD + (size_t)__builtin_ctzll(word));
+    memset(list, 0, PREFETCH * sizeof *list);
+}
+
+/* Makes the tile skip, if that pays: where fewer than one k in eight falls away, finding them costs more than it
+ * saves. Only for weights that are all finite: 0 x infinity is NaN, and must come out. */
+static void tile_skip_zeros(struct tile *tile, uint64_t *words, uint32_t *list)
+{
+    tile->list_count = mark_nonzero(tile->x, tile->rows, tile->in_features, words);
+    if (tile->list_count > tile->in_features - tile->in_features / 8)
+        return;
+    list_marked(words, tile->in_features, list);
+    tile->list = list;
+}
+
+static size_t block_tiles(size_t in_features)
+{
+    const size_t tiles = BLOCK_BYTES / (TILE_ROWS * sizeof(float)) / (in_features + 1);
+    return tiles ? smaller(tiles, BLOCK_TILES_MAX) : 1;
+}
+
+/* The scratch holds the marks of one tile, and then a list for each tile of a block. */
+static size_t linear_scratch_bytes(size_t in_features)
+{
+    return words_of(in_features) * sizeof(uint64_t) +
+           block_tiles(in_features) * list_length(in_features) * sizeof(uint32_t);
+}
+
+/* Runs `count` tiles strip by strip, so that each strip of weights comes from memory once for all of them. */
+static void block_run(const struct tile *block, size_t count)
+{
+    for (size_t output = 0; output < block->out_features; output += STRIP)
+        for (size_t t = 0; t < count; t++)
+            tile_run_strip(block[t], output);
+}
+
+/* The rows are cut into tiles of nearly equal height, 7 into 4 + 3 and not 6 + 1: the lower a tile, the more it waits
+ * for its weights. */
 static void linear(const struct packed_linear *layer, const float *x, size_t rows, float *y, bool relu,
                    void *scratch)
 {
-    const struct tile tile = {
-        .panel = layer->data,
-        .panel_floats = (layer->in_features + 1) * PANEL,
+    const size_t in = layer->in_features, out = layer->out_features;
+    const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, block_max = block_tiles(in);
+    uint64_t *const words = scratch;
+    uint32_t *const lists = (uint32_t *)(words + words_of(in));
+    struct tile block[BLOCK_TILES_MAX];
+    struct tile next = {
+        .in_features = in,
+        .out_features = out,
         .x = x,
-        .in_features = layer->in_features,
         .y = y,
-        .y_stride = layer->out_features,
+        .panel = layer->data,
+        .panel_floats = (in + 1) * PANEL,
         .floor = relu ? 0.0F : -INFINITY,
     };
-    if (rows == 0)
-        return;
-    if (rows <= SPARSE_ROWS && layer->weights_finite)
-        linear_sparse(tile, rows, layer->out_features, scratch);
-    else
-        linear_dense(tile, rows, layer->out_features);
-}
-
-static size_t linear_scratch_bytes(size_t in_features)
-{
-    return (in_features + PREFETCH) * sizeof(uint32_t);
+    for (size_t t = 0, in_block = 0; t < tiles; t++) {
+        next.rows = rows / tiles + (t < rows % tiles);
+        block[in_block] = next;
+        if (layer->weights_finite)
+            tile_skip_zeros(&block[in_block], words, lists + in_block * list_length(in));
+        next.x += next.rows * in;
+        next.y += next.rows * out;
+        if (++in_block == block_max || t + 1 == tiles) {
+            block_run(block, in_block);
+            in_block = 0;
+        }
+    }
 }
 
 static size_t linear_packed_floats(size_t in_features, size_t out_features)
@@ -237,7 +312,7 @@ static size_t linear_packed_floats(size_t in_features, size_t out_features)
     return panels_of(out_features) * PANEL * (in_features + 1);
 }
 
-/* One panel: `outputs` of its PANEL columns exist, the others are zero. weight is (outputs, in_features). */
+/* Fills a panel: `outputs` of its columns exist, and the others are zero. weight is (outputs, in_features). */
 static void pack_panel(const float *weight, const float *bias, size_t in_features, size_t outputs, float *panel)
 {
     memset(panel, 0, (in_features + 1) * PANEL * sizeof *panel);
@@ -251,6 +326,7 @@ static void pack_panel(const float *weight, const float *bias, size_t in_feature
 static void linear_pack(const float *weight, const float *bias, size_t in_features, size_t out_features,
                         float *storage, struct packed_linear *ret)
 {
+    assert(in_features <= UINT32_MAX); /* the lists hold a k in 32 bits */
     float *panel = storage;
     for (size_t j = 0; j < out_features; j += PANEL) {
         pack_panel(weight + j * in_features, bias ? bias + j : NULL, in_features, smaller(PANEL, out_features - j),

@@ -7,6 +7,7 @@
 
 #include <immintrin.h> /* before its names are taken; cpu_avx512.c's own inclusion then adds nothing */
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 typedef struct {
@@ -53,13 +54,24 @@ static EMULATED_CALL emulated_m512 emulated_max(emulated_m512 a, emulated_m512 b
     EMULATED_LANES(a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]);
 }
 
-#define __m512           emulated_m512
-#define _mm512_loadu_ps  emulated_loadu
-#define _mm512_storeu_ps emulated_storeu
-#define _mm512_set1_ps   emulated_set1
-#define _mm512_add_ps    emulated_add
-#define _mm512_fmadd_ps  emulated_fmadd
-#define _mm512_max_ps    emulated_max
+/* The one predicate that cpu_avx512.c asks for: not equal, or NaN. */
+static EMULATED_CALL uint16_t emulated_cmp_mask(emulated_m512 a, emulated_m512 b, int predicate)
+{
+    unsigned mask = 0;
+    for (int i = 0; i < 16; i++)
+        mask |= (unsigned)(a.lane[i] != b.lane[i]) << i;
+    return predicate == _CMP_NEQ_UQ ? (uint16_t)mask : 0;
+}
+
+#define __m512              emulated_m512
+#define _mm512_loadu_ps     emulated_loadu
+#define _mm512_storeu_ps    emulated_storeu
+#define _mm512_set1_ps      emulated_set1
+#define _mm512_add_ps       emulated_add
+#define _mm512_fmadd_ps     emulated_fmadd
+#define _mm512_setzero_ps() emulated_set1(0.0F)
+#define _mm512_cmp_ps_mask  emulated_cmp_mask
+#define _mm512_max_ps       emulated_max
 
 #define kernels_avx512 kernels_avx512_emulated
 #include "kernels/cpu_avx512.c"
