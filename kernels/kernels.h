@@ -4,7 +4,8 @@
  *
  * The promise that everything above relies on: for one table, a row's result does not depend, to the bit, on the
  * rows beside it, on their number, or on whether zeros were skipped. Each output is one chain of additions that
- * begins with the bias and runs over k = 0, 1, ..., in_features - 1.
+ * begins with the bias and runs over k = 0, 1, ..., in_features - 1; a zero result is +0, and which NaN stands for a NaN
+ * is open.
  */
 #ifndef MLPD_KERNELS_KERNELS_H
 #define MLPD_KERNELS_KERNELS_H
