@@ -11,9 +11,20 @@
 #include "server/prediction.h"
 #include "server/read_file.h"
 
+/* "mlpd: SUBJECTMESSAGE; HINT" on one line. Messages quote foreign bytes; none of them may steer the terminal. */
+static void print_error(const char *subject, const struct error *err)
+{
+    char line[PATH_MAX + sizeof err->message + sizeof err->hint];
+    int len = snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *err->hint ? "; " : "", err->hint);
+    for (int i = 0; i < len && i < (int)sizeof line - 1; i++)
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7F)
+            line[i] = '?';
+    fprintf(stderr, "mlpd: %s\n", line);
+}
+
 int command_fail(int exit_code, const struct error *err)
 {
-    fprintf(stderr, "mlpd: %s%s%s\n", err->message, *err->hint ? "; " : "", err->hint);
+    print_error("", err);
     return exit_code;
 }
 
@@ -143,7 +154,9 @@ static int predict_files(const struct app *app, struct prediction *prediction, c
         if (predict_file(prediction, executor, options, options->files[i], &err) == STATUS_OK)
             continue;
         fflush(stdout);
-        fprintf(stderr, "mlpd: %s: %s%s%s\n", options->files[i], err.message, *err.hint ? "; " : "", err.hint);
+        char subject[PATH_MAX];
+        snprintf(subject, sizeof subject, "%s: ", options->files[i]);
+        print_error(subject, &err);
         exit_code = EXIT_FAULT;
     }
     app->backend->ops->executor_free(executor);

@@ -282,10 +282,6 @@ static enum status read_json_pictures(struct input *input, struct error *err)
 {
     const struct json_tensor *json = &input->scratch->json;
     input->batched = json->dims > 0;
-    if (json->dims > 1) {
-        error_set(err, STATUS_INVALID, "pictures came nested %zu deep", json->dims);
-        return error_hint(err, "send one string of base64, or one flat list of such strings");
-    }
     for (size_t i = 0; i < json->string_count; i++) {
         enum status status = read_json_picture(input, json->strings[i], err);
         if (status != STATUS_OK)
@@ -442,7 +438,7 @@ static enum status check_finite(const struct row_set *set, struct error *err)
               rows[index] != rows[index] ? "NaN"
               : rows[index] > 0          ? "infinity"
                                          : "-infinity");
-    return error_hint(err, "send finite numbers only; rows and indices count from 0");
+    return error_hint(err, "send finite numbers within float32's range; rows and indices count from 0");
 }
 
 enum status input_read(struct input *input, const struct input_options *options, const char *body, size_t len,

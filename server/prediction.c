@@ -113,9 +113,11 @@ enum status prediction_run(struct prediction *prediction, struct executor *execu
             .probabilities = job->probabilities + at * n,
             .classes = job->classes + at,
         };
-        status = backend->ops->run(executor, &part, 1, err);
+        status = backend->ops->run(executor, &part, 1, &prediction->error);
     }
     job->status = status;
+    if (status != STATUS_OK)
+        *err = prediction->error;
     return status;
 }
 

@@ -63,12 +63,27 @@ static void copy_rows(struct row_set *set, const void *rows, enum row_dtype dtyp
         floats[i] = set->model->pixel_scale[bytes[i]];
 }
 
+/* Rows that are borrowed still, before others come behind them. */
+static enum status copy_borrowed(struct row_set *set, struct error *err)
+{
+    if (!set->count || set->rows == set->storage)
+        return STATUS_OK;
+    enum status status = reserve(set, set->count, err);
+    if (status == STATUS_OK) {
+        memcpy(set->storage, set->rows, set->count * row_set_row_bytes(set->model, set->dtype));
+        set->rows = set->storage;
+    }
+    return status;
+}
+
 enum status row_set_append(struct row_set *set, const void *rows, enum row_dtype dtype, size_t count,
                            struct error *err)
 {
     enum status status = row_set_check_room(set, count, err);
     if (status == STATUS_OK && !set->count)
         set->dtype = dtype;
+    if (status == STATUS_OK)
+        status = copy_borrowed(set, err);
     if (status == STATUS_OK && set->dtype == ROW_UINT8 && dtype == ROW_FLOAT32)
         status = make_float(set, err);
     if (status == STATUS_OK)
