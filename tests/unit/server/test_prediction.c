@@ -233,7 +233,36 @@ START_TEST(prediction_whose_layers_overflow_is_an_internal_error_where_they_are_
 }
 END_TEST
 
-/* ---- a backend that breaks ---- */
+/* ---- other backends ---- */
+
+static const struct backend_ops *counted_ops;
+static size_t counted_runs;
+
+static enum status count_run(struct executor *executor, const struct batch_part *parts, size_t part_count,
+                             struct error *err)
+{
+    counted_runs++;
+    return counted_ops->run(executor, parts, part_count, err);
+}
+
+START_TEST(prediction_run_takes_as_few_batches_as_fit)
+{
+    static float rows[9 * IN];
+    struct executor *executor;
+    set_up(network);
+    counted_ops = app.backend->ops;
+    struct backend_ops counting = *counted_ops;
+    counting.run = count_run;
+    app.backend->ops = &counting;
+    ck_assert_int_eq(counting.executor_create(app.backend, &executor, NULL), STATUS_OK);
+    read_well(rows, 9);
+    ck_assert_int_eq(prediction_run(prediction, executor, NULL), STATUS_OK);
+    ck_assert_uint_eq(counted_runs, 3); /* 4 + 4 + 1 */
+    counting.executor_free(executor);
+    app.backend->ops = counted_ops;
+    tear_down();
+}
+END_TEST
 
 static enum status break_down(struct executor *executor, const struct batch_part *parts, size_t part_count,
                               struct error *err)
@@ -315,5 +344,5 @@ UNIT_MAIN("server/prediction", prediction_goes_through_the_queue_to_an_answer,
           prediction_passes_on_what_the_input_is_refused_with, prediction_refused_by_the_queue_is_never_done,
           prediction_whose_logits_overflow_is_an_internal_error_that_names_them,
           prediction_whose_layers_overflow_is_an_internal_error_where_they_are_shown,
-          prediction_tells_the_failure_of_the_backend, prediction_serves_request_after_request_of_any_size,
-          prediction_free_takes_null)
+          prediction_run_takes_as_few_batches_as_fit, prediction_tells_the_failure_of_the_backend,
+          prediction_serves_request_after_request_of_any_size, prediction_free_takes_null)
