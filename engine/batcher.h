@@ -3,7 +3,8 @@
  * no timer: alone, a row runs at once.
  *
  * Order: a job's rows keep their places. A job of more rows than one batch is cut; what is left of it goes to the end of
- * the queue when others wait, so that a row behind a large job waits for the batch that runs, perhaps one more, and not for all of it.
+ * the queue when others wait, so that a row behind a large job waits for the batch that runs, perhaps for one more, and
+ * not for all of it.
  *
  * Any thread may submit. `done` is called once for each accepted job, by a worker that holds no lock; from then on the
  * batcher does not touch the job. Submitting cannot fail for want of memory: jobs are linked through themselves.

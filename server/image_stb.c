@@ -30,6 +30,8 @@ static _Thread_local struct {
     jmp_buf give_up;
 } budget;
 
+/* The analyser loses track of which of the list's blocks were freed. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
+
 static void *budget_malloc(size_t size)
 {
     if (size > budget.left) {
@@ -49,8 +51,6 @@ static void *budget_malloc(size_t size)
     budget.left -= size;
     return block + 1;
 }
-
-/* The analyser loses track of which of the list's blocks were freed. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
 
 /* Takes the block out of the list; from then on it is the taker's. */
 static struct block *budget_take(void *memory)

@@ -116,9 +116,11 @@ static double time_batch(const struct network *network, float *const activations
         for (int turn = 0; turn < TURNS; turn++)                                                           \
             _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sum[c] = multiply_add(sum[c], a, b); \
         double us = now_us() - start;                                                                      \
-        for (int c = 0; c < CHAINS; c++)                                                                   \
-            *(volatile vector *)&sum[0] = sum[c];                                                          \
-        return 2.0 * CHAINS * TURNS * (sizeof(vector) / sizeof(float)) / us * 1e-3;                        \
+        for (int c = 0; c < CHAINS; c++) {                                                                 \
+            volatile __typeof__(a) kept = sum[c];                                                          \
+            (void)kept;                                                                                    \
+        }                                                                                                  \
+        return 2.0 * CHAINS * TURNS * (double)(sizeof a / sizeof(float)) / us * 1e-3;                      \
     }
 
 #define SSE_MULTIPLY_ADD(x, a, b) _mm_add_ps(_mm_mul_ps(x, a), b)

@@ -63,6 +63,7 @@ static EMULATED_CALL uint16_t emulated_cmp_mask(emulated_m512 a, emulated_m512 b
     return predicate == _CMP_NEQ_UQ ? (uint16_t)mask : 0;
 }
 
+#undef _mm512_cmp_ps_mask /* a macro in clang's header */
 #define __m512              emulated_m512
 #define _mm512_loadu_ps     emulated_loadu
 #define _mm512_storeu_ps    emulated_storeu
