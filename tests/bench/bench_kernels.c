@@ -112,6 +112,7 @@ static double time_batch(const struct network *network, float *const activations
         vector sum[CHAINS], a = set1(1.0F), b = set1(1e-9F);                                               \
         for (int c = 0; c < CHAINS; c++)                                                                   \
             sum[c] = set1((float)c);                                                                       \
+        const size_t lanes = sizeof a / sizeof(float);                                                     \
         double start = now_us();                                                                           \
         for (int turn = 0; turn < TURNS; turn++)                                                           \
             _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sum[c] = multiply_add(sum[c], a, b); \
@@ -120,7 +121,7 @@ static double time_batch(const struct network *network, float *const activations
             volatile __typeof__(a) kept = sum[c];                                                          \
             (void)kept;                                                                                    \
         }                                                                                                  \
-        return 2.0 * CHAINS * TURNS * (double)(sizeof a / sizeof(float)) / us * 1e-3;                      \
+        return 2.0 * CHAINS * TURNS * (double)lanes / us * 1e-3;                                           \
     }
 
 #define SSE_MULTIPLY_ADD(x, a, b) _mm_add_ps(_mm_mul_ps(x, a), b)
