@@ -200,6 +200,14 @@ size_t batcher_queued_rows(struct batcher *batcher)
     return rows;
 }
 
+bool batcher_is_idle(struct batcher *batcher)
+{
+    pthread_mutex_lock(&batcher->lock);
+    bool idle = !batcher->head && !batcher->closed && batcher->idle_workers == batcher->worker_count;
+    pthread_mutex_unlock(&batcher->lock);
+    return idle;
+}
+
 void batcher_close(struct batcher *batcher)
 {
     pthread_mutex_lock(&batcher->lock);

@@ -19,6 +19,7 @@
 #ifndef MLPD_ENGINE_BATCHER_H
 #define MLPD_ENGINE_BATCHER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,9 @@ enum status batcher_submit(struct batcher *batcher, struct job *job, struct erro
 
 /* Rows that wait now; a snapshot. */
 size_t batcher_queued_rows(struct batcher *batcher);
+
+/* Whether nothing waits and nothing runs, and jobs are taken; a snapshot. */
+bool batcher_is_idle(struct batcher *batcher);
 
 /* Refuses all further jobs. */
 void batcher_close(struct batcher *batcher);

@@ -6,6 +6,7 @@
 
 #include "server/negotiate.h"
 #include "server/prediction.h"
+#include "server/solo.h"
 
 static struct app *app_of(struct http_request *request)
 {
@@ -112,6 +113,20 @@ static enum status read_parameters(struct http_request *request, struct predicti
 
 /* ---- /predict ---- */
 
+static void predict_encode(struct http_request *request)
+{
+    struct prediction *prediction = request->state;
+    struct error err;
+    if (prediction_check(prediction, &err) != STATUS_OK) {
+        http_reply_error(request, &err);
+        return;
+    }
+    request->reply.code = 200;
+    request->reply.content_type = answer_content_type(prediction->format);
+    prediction_write(prediction, &request->reply.body);
+    solo_note_answer(app_of(request)->solo);
+}
+
 static enum http_progress predict_decode(struct http_request *request)
 {
     struct prediction *prediction = request->state;
@@ -122,8 +137,12 @@ static enum http_progress predict_decode(struct http_request *request)
     if (status == STATUS_OK)
         status = prediction_read(prediction, &input, request->body.data ? request->body.data : "",
                                  request->body.len, &err);
-    if (status == STATUS_OK)
-        return HTTP_PENDING;
+    if (status == STATUS_OK) {
+        if (!solo_run(app_of(request)->solo, prediction))
+            return HTTP_PENDING;
+        predict_encode(request);
+        return HTTP_ANSWERED;
+    }
     http_reply_error(request, &err);
     return HTTP_ANSWERED;
 }
@@ -141,19 +160,6 @@ static void predict_start(struct http_request *request)
         return;
     http_reply_error(request, &err);
     http_request_complete(request);
-}
-
-static void predict_encode(struct http_request *request)
-{
-    struct prediction *prediction = request->state;
-    struct error err;
-    if (prediction_check(prediction, &err) != STATUS_OK) {
-        http_reply_error(request, &err);
-        return;
-    }
-    request->reply.code = 200;
-    request->reply.content_type = answer_content_type(prediction->format);
-    prediction_write(prediction, &request->reply.body);
 }
 
 /* ---- what the daemon tells of itself ---- */

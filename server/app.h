@@ -3,7 +3,7 @@
  *
  *     struct app app;
  *     if (app_open(&app, &options, &err) != STATUS_OK) ...
- *     app.batcher = ...;            // for serving; the caller's to free, before app_close
+ *     app.batcher = ...;            // for serving, as app.solo; the caller's to free, before app_close
  *     app_close(&app);
  */
 #ifndef MLPD_SERVER_APP_H
@@ -18,6 +18,8 @@
 #include "engine/registry.h"
 #include "server/buffer.h"
 
+struct solo;
+
 struct app_options {
     const char *models;  /* the folder of <name>/<version>/ */
     const char *kernels; /* a table's name, or NULL for the best */
@@ -30,6 +32,7 @@ struct app {
     struct model *model;
     struct backend *backend;
     struct batcher *batcher; /* NULL when nothing is served */
+    struct solo *solo;       /* likewise */
     size_t rows_max, pixels_max;
     struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */
     struct buffer *labels_json; /* out_features of them: quoted and escaped, or null */

@@ -11,6 +11,7 @@
 #include "server/app.h"
 #include "server/commands.h"
 #include "server/http.h"
+#include "server/solo.h"
 
 enum {
     DRAIN_TIMEOUT_MS = 30000,  /* for what has begun when the signal comes */
@@ -95,6 +96,8 @@ static enum status serve(const struct options *options, struct app *app, const s
     struct http_server *http = NULL;
     enum status status = batcher_create(app->backend, &batcher_options, &app->batcher, err);
     if (status == STATUS_OK)
+        status = solo_create(app->backend, app->batcher, &app->solo, err);
+    if (status == STATUS_OK)
         status = http_server_start(&http_options, api_native_routes, app, &http, err);
     if (status == STATUS_OK) {
         int signal_number;
@@ -103,7 +106,9 @@ static enum status serve(const struct options *options, struct app *app, const s
         drain(app, http);
     }
     http_server_free(http); /* before the batcher: it waits for jobs under way */
+    solo_free(app->solo);
     batcher_free(app->batcher);
+    app->solo = NULL;
     app->batcher = NULL;
     return status;
 }

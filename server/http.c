@@ -29,6 +29,9 @@
 #include "server/side_thread.h"
 
 enum {
+    /* A connection's memory in the library, zeroed for each request: half of its default, which costs 1 us less and leaves
+     * more of the cache to the weights. Headers of 8 KiB still pass. */
+    CONNECTION_BYTES = 16 * 1024,
     IDLE_TIMEOUT_S = 60,
     SWEEP_MS = 500, /* between two looks for clients that have gone */
     WAIT_STEP_MS = 2,
@@ -287,11 +290,12 @@ static void end_sweep(struct http_server *server)
 static struct MHD_Daemon *start_daemon(struct http_server *server)
 {
     unsigned pool = server->options.io_threads > 1 ? (unsigned)server->options.io_threads : 0;
-    return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request,
-                            server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_LISTEN_SOCKET,
-                            server->listen_fd, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_CONNECTION_LIMIT,
-                            (unsigned)server->options.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
+        MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->options.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
 static enum status start_threads(struct http_server *server, struct error *err)
