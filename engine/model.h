@@ -62,8 +62,8 @@ struct model {
     size_t in_features, out_features; /* of a row */
     bool ends_in_softmax;             /* the network's own last layer gives probabilities: no second softmax */
 
-    size_t width,
-        height; /* of the gray picture it takes; 0 if in_features is no square and nothing says otherwise */
+    /* Of the gray picture that it takes; 0 if in_features is no square and nothing says otherwise. */
+    size_t width, height;
     float pixel_divisor;
     float pixel_scale[256]; /* pixel_scale[b] = b / pixel_divisor, divided in float32 as torch does */
     char **labels;          /* out_features of them, or NULL */

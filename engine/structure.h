@@ -23,8 +23,7 @@
 struct module {
     char *name;       /* the attribute under which its parent holds it: "flatten", "0"; "" for the root */
     char *class_name; /* "Linear", "Sequential", "NeuralNetwork" */
-    char *
-        arguments; /* what stands between the brackets: "in_features=784, out_features=512, bias=True"; may be "" */
+    char *arguments;  /* what stands between the brackets: "in_features=784, bias=True"; may be "" */
     struct module **children;
     size_t child_count;
 };

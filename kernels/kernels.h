@@ -34,7 +34,7 @@ struct kernels {
     size_t (*linear_packed_floats)(size_t in_features, size_t out_features);
 
     /* Packs weight (out_features, in_features), row-major, as PyTorch keeps it, and bias (out_features) or NULL into
-     * ret->data, which the caller has set to the storage. */
+     * `storage`, which is the caller's, aligned, and has linear_packed_floats(in, out) floats; *ret points into it. */
     void (*linear_pack)(const float *weight, const float *bias, size_t in_features, size_t out_features,
                         float *storage, struct packed_linear *ret);
 

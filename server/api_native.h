@@ -1,4 +1,5 @@
-/* The daemon's own interface: /predict, /model, /healthz, /readyz and the page at /. */
+/* The daemon's own interface: /predict, /model, /healthz, /readyz and the page at /. Its
+ * handlers are called as server/http.h says. */
 #ifndef MLPD_SERVER_API_NATIVE_H
 #define MLPD_SERVER_API_NATIVE_H
 

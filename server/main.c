@@ -1,3 +1,4 @@
+/* The program: options, then the command that they name. */
 #include <stdio.h>
 #include <stdlib.h>
 

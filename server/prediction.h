@@ -4,7 +4,7 @@
  *     prediction_read(p, &input_options, body, len, &err)      rows
  *     prediction_submit(p, done, &err)                         queued; done(job) is called once the outputs are written
  *     prediction_check(p, &err)                                did it work, and are the logits numbers
- *     prediction_write(p, format, out)                         the answer
+ *     prediction_write(p, out)                                 the answer, in p->format
  */
 #ifndef MLPD_SERVER_PREDICTION_H
 #define MLPD_SERVER_PREDICTION_H

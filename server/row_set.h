@@ -6,7 +6,7 @@
  *     row_set_append(&set, pixels, ROW_UINT8, 1, &err);       copies
  *     row_set_take(&set, body, ROW_FLOAT32, 16, &err);        borrows, or copies behind what is there
  *     use(set.rows, set.dtype, set.count);
- *     row_set_reset(&set);
+ *     row_set_reset(&set, 65536);
  *     row_set_free(&set);
  */
 #ifndef MLPD_SERVER_ROW_SET_H
@@ -49,6 +49,7 @@ enum status row_set_take(struct row_set *set, const void *rows, enum row_dtype d
 /* Forgets the rows and keeps at most keep_bytes of memory. */
 void row_set_reset(struct row_set *set, size_t keep_bytes);
 
+/* Frees the memory; the set itself is the caller's. */
 void row_set_free(struct row_set *set);
 
 #endif

@@ -19,7 +19,10 @@ struct side_task {
 
 struct side_thread;
 
+/* Starts the thread; freed with side_thread_free. */
 enum status side_thread_start(struct side_thread **ret, struct error *err);
+
+/* Hands the task over, which is the caller's memory and lives until it has run. Not after side_thread_free. */
 void side_thread_push(struct side_thread *side, struct side_task *task);
 
 /* Runs what was pushed, ends the thread, frees it. Takes NULL. */
