@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/utf8.h"
+
 const char *status_text(enum status status)
 {
     static const char *const texts[] = {
@@ -14,21 +16,17 @@ const char *status_text(enum status status)
     return texts[status];
 }
 
-/* A text cut by vsnprintf may end inside a UTF-8 sequence: take the broken tail off. */
-static void trim_broken_utf8(char *text, size_t size)
+/* A text that vsnprintf cut may end inside a character: takes that off. */
+static void trim_cut_character(char *text, size_t size)
 {
     size_t end = strnlen(text, size);
-    if (end + 1 < size)
+    if (end < UTF8_BYTES_MAX || end + 1 < size)
         return;
-    size_t start = end;
-    while (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
+    size_t start = end - 1;
+    while (start > end - UTF8_BYTES_MAX && ((unsigned char)text[start] & 0xC0) == 0x80)
         start--;
-    if (start == 0 || (unsigned char)text[start - 1] < 0xC0)
-        return; /* ends in ASCII */
-    unsigned char lead = (unsigned char)text[start - 1];
-    size_t want = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
-    if (end - start < want)
-        text[start - 1] = '\0';
+    if (utf8_length(text + start, end - start) == 0)
+        text[start] = '\0';
 }
 
 enum status(error_set)(struct error *err, enum status status, const char *format, ...)
@@ -39,7 +37,7 @@ enum status(error_set)(struct error *err, enum status status, const char *format
     va_start(args, format);
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    trim_broken_utf8(err->message, sizeof err->message);
+    trim_cut_character(err->message, sizeof err->message);
     err->hint[0] = '\0';
     err->status = status;
     return status;
@@ -53,6 +51,6 @@ enum status(error_hint)(struct error *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(err->hint, sizeof err->hint, format, args);
     va_end(args);
-    trim_broken_utf8(err->hint, sizeof err->hint);
+    trim_cut_character(err->hint, sizeof err->hint);
     return err->status;
 }

@@ -1,45 +1,48 @@
 #include "engine/utf8.h"
 
-#include <stdint.h>
-
-/* Bytes of the sequence that `lead` begins; 0 if none begins so. */
-static size_t sequence_len(unsigned char lead)
+/* How many bytes `lead` says that its character has; 0 if no character begins so. */
+static size_t length_of_lead(unsigned char lead)
 {
     if (lead < 0x80)
         return 1;
-    if (lead >= 0xC2 && lead < 0xE0)
-        return 2;
-    if (lead >= 0xE0 && lead < 0xF0)
-        return 3;
-    return lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+    if (lead < 0xC2 || lead > 0xF4)
+        return 0;
+    return lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
 }
 
-/* The code point of a sequence of n bytes, or UINT32_MAX if its tail is broken. */
-static uint32_t sequence_decode(const unsigned char *at, size_t n)
+/* Whether `second` may follow `lead`. After some leads the range of continuation bytes is narrower: what is left out are
+ * the overlong forms, the surrogates, and what lies beyond U+10FFFF. */
+static bool may_follow(unsigned char lead, unsigned char second)
 {
-    uint32_t code = n == 1 ? at[0] : at[0] & (0x7Fu >> n);
-    for (size_t i = 1; i < n; i++) {
+    unsigned char first = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    unsigned char last = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    return second >= first && second <= last;
+}
+
+size_t utf8_length(const char *text, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t n = len > 0 ? length_of_lead(at[0]) : 0;
+    if (n == 0 || n > len || (n > 1 && !may_follow(at[0], at[1])))
+        return 0;
+    for (size_t i = 2; i < n; i++)
         if ((at[i] & 0xC0) != 0x80)
-            return UINT32_MAX;
-        code = code << 6 | (at[i] & 0x3F);
-    }
-    return code;
+            return 0;
+    return n;
 }
 
-static bool is_printable(uint32_t code, size_t n)
+/* Whether the character at `at` is one of U+0000 to U+001F and U+007F to U+009F. */
+static bool is_control(const char *at)
 {
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    bool control = code < 0x20 || (code >= 0x7F && code < 0xA0);
-    bool surrogate = code >= 0xD800 && code < 0xE000;
-    return !control && !surrogate && code >= smallest[n] && code <= 0x10FFFF;
+    unsigned char first = (unsigned char)at[0];
+    return first < 0x20 || first == 0x7F || (first == 0xC2 && (unsigned char)at[1] < 0xA0);
 }
 
 bool utf8_is_printable(const char *text, size_t len)
 {
-    const unsigned char *at = (const unsigned char *)text, *end = at + len;
-    while (at < end) {
-        size_t n = sequence_len(*at);
-        if (n == 0 || n > (size_t)(end - at) || !is_printable(sequence_decode(at, n), n))
+    for (const char *at = text, *end = text + len; at < end;) {
+        size_t n = utf8_length(at, (size_t)(end - at));
+        if (n == 0 || is_control(at))
             return false;
         at += n;
     }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/utf8.h"
+
 enum { CAPACITY_MIN = 256 };
 
 bool buffer_reserve(struct buffer *buffer, size_t more)
@@ -82,35 +84,18 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
     buffer->len += (size_t)len;
 }
 
-/* The bytes of the UTF-8 sequence at `text` (RFC 3629: no overlong form, no surrogate, at most U+10FFFF), 0 if none. */
-static size_t utf8_sequence(const unsigned char *text)
+static void append_json_character(struct buffer *buffer, const char *at, size_t len)
 {
-    unsigned char c = text[0];
-    if (c < 0x80)
-        return 1;
-    size_t len = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
-    if (c < 0xC2 || c > 0xF4)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((text[i] & 0xC0) != 0x80)
-            return 0; /* the closing NUL stops here too */
-    if ((c == 0xE0 && text[1] < 0xA0) || (c == 0xED && text[1] > 0x9F) || (c == 0xF0 && text[1] < 0x90) ||
-        (c == 0xF4 && text[1] > 0x8F))
-        return 0;
-    return len;
-}
-
-static void append_json_character(struct buffer *buffer, const unsigned char *at, size_t len)
-{
+    unsigned char byte = (unsigned char)*at;
     if (*at == '"' || *at == '\\') {
         buffer_append_char(buffer, '\\');
-        buffer_append_char(buffer, (char)*at);
+        buffer_append_char(buffer, *at);
     } else if (*at == '\n') {
         buffer_append_str(buffer, "\\n");
     } else if (*at == '\t') {
         buffer_append_str(buffer, "\\t");
-    } else if (*at < 0x20 || *at == 0x7F) {
-        buffer_append_format(buffer, "\\u%04x", *at);
+    } else if (byte < 0x20 || byte == 0x7F) {
+        buffer_append_format(buffer, "\\u%04x", byte);
     } else {
         buffer_append(buffer, at, len);
     }
@@ -119,8 +104,8 @@ static void append_json_character(struct buffer *buffer, const unsigned char *at
 void buffer_append_json_string(struct buffer *buffer, const char *text)
 {
     buffer_append_char(buffer, '"');
-    for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        size_t len = utf8_sequence(at);
+    for (const char *at = text; *at;) {
+        size_t len = utf8_length(at, UTF8_BYTES_MAX);
         if (len)
             append_json_character(buffer, at, len);
         else

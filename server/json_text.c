@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/utf8.h"
+
 enum {
     MANTISSA_DIGITS_MAX = 19, /* any number of 19 digits fits a uint64 */
     POWER_MAX = 22,           /* 10^22 is the last power of ten that a double holds exactly */
@@ -144,23 +146,6 @@ static size_t escape_length(const char *at, const char **ret_what)
     return is_pair ? 12 : 0;
 }
 
-/* The bytes of the UTF-8 sequence at `at` that is not ASCII (RFC 3629: none overlong, no surrogate, at most U+10FFFF);
- * 0 if it is none. */
-static size_t utf8_length(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    if (at[0] < 0xC2 || at[0] > 0xF4)
-        return 0;
-    size_t len = at[0] >= 0xF0 ? 4 : at[0] >= 0xE0 ? 3 : 2;
-    for (size_t i = 1; i < len; i++)
-        if (at[i] < 0x80 || at[i] > 0xBF)
-            return 0;
-    bool is_overlong = (at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xF0 && at[1] < 0x90);
-    bool is_surrogate = at[0] == 0xED && at[1] > 0x9F;
-    bool is_beyond = at[0] == 0xF4 && at[1] > 0x8F;
-    return is_overlong || is_surrogate || is_beyond ? 0 : len;
-}
-
 static bool is_plain(char c)
 {
     unsigned char byte = (unsigned char)c;
@@ -173,7 +158,7 @@ static size_t special_length(const char *at, const char **ret_what)
     if (*at == '\\')
         return escape_length(at, ret_what);
     *ret_what = (unsigned char)*at < 0x20 ? "a control character that is not escaped" : "a byte that is not UTF-8";
-    return (unsigned char)*at < 0x20 ? 0 : utf8_length(at);
+    return (unsigned char)*at < 0x20 ? 0 : utf8_length(at, UTF8_BYTES_MAX);
 }
 
 const char *json_string_read(const char *text, struct json_string *ret_string, struct json_fault *ret_fault)

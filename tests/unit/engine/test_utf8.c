@@ -1,5 +1,6 @@
 #include "engine/utf8.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "tests/unit/unit.h"
@@ -70,6 +71,43 @@ START_TEST(utf8_cut_never_ends_inside_a_character)
 }
 END_TEST
 
-UNIT_MAIN("engine/utf8", utf8_takes_text_of_any_script, utf8_refuses_control_characters,
-          utf8_refuses_overlong_forms_surrogates_and_what_lies_beyond_unicode,
+/* Written by the definition of the encoding, and thus without its exceptions. */
+static size_t encode(uint32_t code, char dst[UTF8_BYTES_MAX])
+{
+    static const unsigned char leads[] = {0, 0x00, 0xC0, 0xE0, 0xF0};
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, code >>= 6)
+        dst[i] = (char)(0x80 | (code & 0x3F));
+    dst[0] = (char)(leads[n] | code);
+    return n;
+}
+
+START_TEST(utf8_length_knows_every_code_point_and_no_surrogate)
+{
+    char text[UTF8_BYTES_MAX];
+    for (uint32_t code = 0; code < 0x110400; code++) {
+        size_t n = encode(code, text);
+        bool valid = code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF);
+        ck_assert_uint_eq(utf8_length(text, n), valid ? n : 0);
+        ck_assert_uint_eq(utf8_length(text, n - 1), 0);
+    }
+}
+END_TEST
+
+START_TEST(utf8_length_looks_at_nothing_behind_the_first_wrong_byte)
+{
+    static const char *const cut[] = {"", "\xC3", "\xE2\x82", "\xF0\x9F\x91", "\xF0"};
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        size_t len = strlen(cut[i]);
+        char *text = malloc(len + 1); /* of this size, so that AddressSanitizer sees a look beyond the NUL */
+        memcpy(text, cut[i], len + 1);
+        ck_assert_uint_eq(utf8_length(text, UTF8_BYTES_MAX), i == 0 ? 1 : 0);
+        free(text);
+    }
+}
+END_TEST
+
+UNIT_MAIN("engine/utf8", utf8_length_knows_every_code_point_and_no_surrogate,
+          utf8_length_looks_at_nothing_behind_the_first_wrong_byte, utf8_takes_text_of_any_script,
+          utf8_refuses_control_characters, utf8_refuses_overlong_forms_surrogates_and_what_lies_beyond_unicode,
           utf8_refuses_sequences_that_are_cut_or_have_no_beginning, utf8_cut_never_ends_inside_a_character)
