@@ -8,20 +8,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/utf8.h"
 
 enum { PATH_SHOWN_MAX = 160 };
 
 enum status file_error(const char *path, enum status status, struct error *err)
 {
-    if (!err)
-        return status;
-    struct error inner = *err;
     size_t len = strlen(path), skip = len > PATH_SHOWN_MAX ? len - PATH_SHOWN_MAX : 0;
     while (skip > 0 && ((unsigned char)path[skip] & 0xC0) == 0x80)
         skip++;
-    error_set(err, status, "%s%s: %s", skip ? "..." : "", path + skip, inner.message);
-    memcpy(err->hint, inner.hint, sizeof err->hint);
+    error_prefix(err, "%s%s: ", skip ? "..." : "", path + skip);
     return status;
 }
 

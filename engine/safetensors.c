@@ -314,7 +314,7 @@ static enum status read_header(const char *header, size_t len, size_t data_bytes
         return error_set(err, STATUS_INVALID, "this is no safetensors file: its header does not begin with \"{\"");
     enum status status = json_document_parse(header, len, &json, err);
     if (status != STATUS_OK)
-        return file_error("header", status, err);
+        return error_prefix(err, "header: ");
     reading.dict = calloc(1, sizeof *reading.dict);
     status = reading.dict ? read_header_object(&reading, json)
                           : error_set(err, STATUS_NO_MEMORY, "no memory for a state dict");

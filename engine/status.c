@@ -54,3 +54,19 @@ enum status(error_hint)(struct error *err, const char *format, ...)
     trim_cut_character(err->hint, sizeof err->hint);
     return err->status;
 }
+
+enum status(error_prefix)(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return STATUS_INTERNAL;
+    char message[sizeof err->message];
+    memcpy(message, err->message, sizeof message);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    size_t len = strlen(err->message);
+    snprintf(err->message + len, sizeof err->message - len, "%s", message);
+    trim_cut_character(err->message, sizeof err->message);
+    return err->status;
+}

@@ -44,14 +44,19 @@ enum status error_set(struct error *err, enum status status, const char *format,
 /* Writes the hint beside a message that error_set wrote. Returns err->status (STATUS_INTERNAL if err is NULL). */
 enum status error_hint(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Puts where it happened ("part 2: ") before the message, and keeps status and hint. Returns err->status
+ * (STATUS_INTERNAL if err is NULL). */
+enum status error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #ifdef __clang_analyzer__
 /* The analyser sees one file at a time, and must be told that a refusal is never STATUS_OK. */
 static inline enum status status_of_failure(enum status status)
 {
     return status == STATUS_OK ? STATUS_INTERNAL : status;
 }
-#define error_set(...)  status_of_failure((error_set)(__VA_ARGS__))
-#define error_hint(...) status_of_failure((error_hint)(__VA_ARGS__))
+#define error_set(...)    status_of_failure((error_set)(__VA_ARGS__))
+#define error_hint(...)   status_of_failure((error_hint)(__VA_ARGS__))
+#define error_prefix(...) status_of_failure((error_prefix)(__VA_ARGS__))
 #endif
 
 #endif

@@ -32,21 +32,6 @@ static enum status no_memory(struct error *err)
     return error_hint(err, "send fewer rows at once, or send it again in a moment");
 }
 
-/* Puts "part 2: " and the like before the message of an error that happened inside. */
-static enum status __attribute__((format(printf, 2, 3))) place_error(struct error *err, const char *format, ...)
-{
-    if (!err)
-        return STATUS_INTERNAL;
-    char place[96];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(place, sizeof place, format, args);
-    va_end(args);
-    struct error inner = *err;
-    error_set(err, inner.status, "%s%s", place, inner.message);
-    return error_hint(err, "%s", inner.hint);
-}
-
 /* Whether a header's value names this type, whatever parameters follow; `type` may end in a slash: any subtype. */
 static bool has_type(const char *content_type, const char *type)
 {
@@ -285,7 +270,7 @@ static enum status read_json_pictures(struct input *input, struct error *err)
     for (size_t i = 0; i < json->string_count; i++) {
         enum status status = read_json_picture(input, json->strings[i], err);
         if (status != STATUS_OK)
-            return place_error(err, "string %zu: ", i);
+            return error_prefix(err, "string %zu: ", i);
     }
     return STATUS_OK;
 }
@@ -421,8 +406,8 @@ static enum status read_multipart(struct input *input, const char *content_type,
         part_count++;
         any_batched |= input->batched;
         if (status != STATUS_OK)
-            return place_error(err, "part %zu%s%s%s: ", part_count, *part.name ? " (" : "", part.name,
-                               *part.name ? ")" : "");
+            return error_prefix(err, "part %zu%s%s%s: ", part_count, *part.name ? " (" : "", part.name,
+                                *part.name ? ")" : "");
     }
     input->batched = any_batched || part_count > 1;
     return status;

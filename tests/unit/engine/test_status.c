@@ -43,5 +43,37 @@ START_TEST(error_message_is_cut_between_utf8_characters)
 }
 END_TEST
 
-UNIT_MAIN("engine/status", status_has_a_text_for_every_code, error_set_returns_its_status_and_clears_an_old_hint,
-          error_set_accepts_no_error_to_fill, error_message_is_cut_between_utf8_characters)
+START_TEST(error_prefix_says_where_and_keeps_status_and_hint)
+{
+    struct error err;
+    error_set(&err, STATUS_TOO_LARGE, "5 rows, at most 4 are taken");
+    error_hint(&err, "send fewer");
+    ck_assert_int_eq(error_prefix(&err, "part %d: ", 2), STATUS_TOO_LARGE);
+    ck_assert_int_eq(error_prefix(&err, "body: "), STATUS_TOO_LARGE);
+    ck_assert_int_eq(err.status, STATUS_TOO_LARGE);
+    ck_assert_str_eq(err.message, "body: part 2: 5 rows, at most 4 are taken");
+    ck_assert_str_eq(err.hint, "send fewer");
+    ck_assert_int_eq(error_prefix(NULL, "body: "), STATUS_INTERNAL);
+}
+END_TEST
+
+START_TEST(error_prefix_cuts_a_long_message_between_utf8_characters)
+{
+    struct error err;
+    for (size_t shift = 0; shift < 4; shift++) {
+        err.status = STATUS_INVALID;
+        for (size_t i = 0; i + 3 < sizeof err.message; i += 3)
+            memcpy(err.message + i, "\xE2\x82\xAC", 3);
+        err.message[sizeof err.message / 3 * 3 - 3] = '\0';
+        error_prefix(&err, "%.*s", (int)shift, "abc");
+        size_t len = strlen(err.message);
+        ck_assert_uint_gt(len, sizeof err.message - 5);
+        ck_assert_uint_eq((len - shift) % 3, 0);
+    }
+}
+END_TEST
+
+UNIT_MAIN("engine/status", error_prefix_says_where_and_keeps_status_and_hint,
+          error_prefix_cuts_a_long_message_between_utf8_characters, status_has_a_text_for_every_code,
+          error_set_returns_its_status_and_clears_an_old_hint, error_set_accepts_no_error_to_fill,
+          error_message_is_cut_between_utf8_characters)
