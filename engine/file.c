@@ -3,13 +3,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 enum { PATH_SHOWN_MAX = 160 };
+
+char *file_join(const char *folder, const char *name)
+{
+    char *path;
+    size_t len = strlen(folder);
+    const char *slash = len > 0 && folder[len - 1] == '/' ? "" : "/";
+    return asprintf(&path, "%s%s%s", folder, slash, name) < 0 ? NULL : path;
+}
 
 enum status file_error(const char *path, enum status status, struct error *err)
 {

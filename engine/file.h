@@ -24,6 +24,9 @@ void file_close(struct file *file);
 /* Reads the whole file. On success *ret_data holds *ret_len bytes and a NUL behind them; the caller frees it. */
 enum status file_read(const char *path, size_t bytes_max, char **ret_data, size_t *ret_len, struct error *err);
 
+/* "folder/name", a slash at the folder's end not doubled; the caller frees it. NULL if out of memory. */
+char *file_join(const char *folder, const char *name);
+
 /* Puts the path in front of the message in `err` (its end only, if it is long) and keeps status and hint. Returns
  * `status`, so that a reader of bytes becomes a reader of files in one line. `err` may be NULL. */
 enum status file_error(const char *path, enum status status, struct error *err);

@@ -17,18 +17,11 @@ static enum status refuse_no_memory(struct error *err)
     return error_set(err, STATUS_NO_MEMORY, "no memory for the model");
 }
 
-/* "path/file"; NULL if out of memory. */
-static char *join(const char *path, const char *file)
-{
-    char *joined;
-    return asprintf(&joined, "%s/%s", path, file) < 0 ? NULL : joined;
-}
-
 /* ---- The files of the folder ---- */
 
 static enum status load_parameters(const char *path, struct model *model, struct error *err)
 {
-    char *file = join(path, "model.safetensors");
+    char *file = file_join(path, "model.safetensors");
     if (!file)
         return refuse_no_memory(err);
     enum status status = safetensors_read(file, &model->state_dict, err);
@@ -56,7 +49,7 @@ static enum status parse_structure_file(const char *file, struct module **ret, s
 
 static enum status load_structure(const char *path, struct model *model, struct error *err)
 {
-    char *file = join(path, "structure.txt");
+    char *file = file_join(path, "structure.txt");
     if (!file)
         return refuse_no_memory(err);
     enum status status = parse_structure_file(file, &model->structure, err);
@@ -89,7 +82,7 @@ static enum status parse_json_file(const char *file, struct model *model, struct
 static enum status load_json(const char *path, struct model *model, struct error *err)
 {
     model_json_defaults(model);
-    char *file = join(path, "model.json");
+    char *file = file_join(path, "model.json");
     if (!file)
         return refuse_no_memory(err);
     enum status status = parse_json_file(file, model, err);

@@ -117,10 +117,8 @@ static bool is_newer(const char *version, const char *than)
 
 static bool holds_parameters(const char *path)
 {
-    char *file;
-    if (asprintf(&file, "%s/model.safetensors", path) < 0)
-        return false;
-    bool found = access(file, F_OK) == 0;
+    char *file = file_join(path, "model.safetensors");
+    bool found = file && access(file, F_OK) == 0;
     free(file);
     return found;
 }
@@ -206,15 +204,6 @@ static enum status find_version(const char *path, char **ret_version, struct err
     return status;
 }
 
-/* "folder/name", a slash at the folder's end not doubled. NULL if out of memory. */
-static char *join(const char *folder, const char *name)
-{
-    char *path;
-    size_t len = strlen(folder);
-    const char *slash = len > 0 && folder[len - 1] == '/' ? "" : "/";
-    return asprintf(&path, "%s%s%s", folder, slash, name) < 0 ? NULL : path;
-}
-
 enum status registry_find_model(const char *models_dir, char **ret_path, char **ret_name, char **ret_version,
                                 struct error *err)
 {
@@ -222,14 +211,14 @@ enum status registry_find_model(const char *models_dir, char **ret_path, char **
     enum status status = find_name(models_dir, &name, err);
     if (status != STATUS_OK)
         return status;
-    if (!(model_path = join(models_dir, name))) {
+    if (!(model_path = file_join(models_dir, name))) {
         status = refuse_no_memory(err);
         goto fail;
     }
     status = find_version(model_path, &version, err);
     if (status != STATUS_OK)
         goto fail;
-    if (!(path = join(model_path, version))) {
+    if (!(path = file_join(model_path, version))) {
         status = refuse_no_memory(err);
         goto fail;
     }

@@ -118,7 +118,21 @@ START_TEST(file_error_puts_the_path_before_the_message_and_keeps_the_hint)
 }
 END_TEST
 
-UNIT_MAIN("engine/file", file_read_gives_all_bytes_and_a_nul_behind_them, file_read_takes_an_empty_file,
+START_TEST(file_join_puts_one_slash_between_folder_and_name)
+{
+    static const struct {
+        const char *folder, *expected;
+    } cases[] = {{"models", "models/net"}, {"models/", "models/net"}, {"/", "/net"}, {"", "/net"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *path = file_join(cases[i].folder, "net");
+        ck_assert_str_eq(path, cases[i].expected);
+        free(path);
+    }
+}
+END_TEST
+
+UNIT_MAIN("engine/file", file_join_puts_one_slash_between_folder_and_name,
+          file_read_gives_all_bytes_and_a_nul_behind_them, file_read_takes_an_empty_file,
           file_read_refuses_more_bytes_than_allowed_and_says_both_numbers,
           file_read_refuses_what_is_no_regular_file_without_waiting_for_it,
           file_read_names_a_file_that_is_not_there, file_read_exactly_refuses_a_file_that_became_shorter,
