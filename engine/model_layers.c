@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "engine/finite.h"
+#include "engine/tensor_text.h"
+#include "engine/utf8.h"
 
-enum { FEATURES_MAX = 1 << 24, PATH_BYTES_MAX = 4096 };
-
-const char MODEL_LAYERS_SUPPORTED[] = "Flatten, Linear, ReLU, Softmax, Dropout, Identity";
+enum { FEATURES_MAX = 1 << 24, PATH_BYTES_MAX = 4096, NAME_SHOWN_MAX = 160 };
 
 /* A model that is being built. */
 struct building {
@@ -65,15 +65,6 @@ static enum status refuse_no_memory(const struct building *building)
     return error_set(building->err, STATUS_NO_MEMORY, "no memory for the model's layers");
 }
 
-static void shape_text(const size_t *shape, size_t dims, char *dst, size_t dst_bytes)
-{
-    size_t len = (size_t)snprintf(dst, dst_bytes, "(");
-    for (size_t i = 0; i < dims && len < dst_bytes; i++)
-        len += (size_t)snprintf(dst + len, dst_bytes - len, i ? ", %zu" : "%zu", shape[i]);
-    if (len < dst_bytes)
-        snprintf(dst + len, dst_bytes - len, dims == 1 ? ",)" : ")");
-}
-
 static enum status check_shape(const struct building *building, const struct parameter *expected,
                                const struct tensor *tensor)
 {
@@ -81,8 +72,8 @@ static enum status check_shape(const struct building *building, const struct par
     if (tensor->dims == expected->dims &&
         memcmp(tensor->shape, expected->shape, expected->dims * sizeof *expected->shape) == 0)
         return STATUS_OK;
-    shape_text(expected->shape, expected->dims, want, sizeof want);
-    shape_text(tensor->shape, tensor->dims, have, sizeof have);
+    tensor_text_shape(expected->shape, expected->dims, want, sizeof want);
+    tensor_text_shape(tensor->shape, tensor->dims, have, sizeof have);
     error_set(building->err, STATUS_INVALID, "tensor \"%s\" has the shape %s, structure.txt asks for %s",
               expected->name, have, want);
     return error_hint(building->err,
@@ -113,11 +104,12 @@ static enum status refuse_missing(const struct building *building, const char *n
 {
     error_set(building->err, STATUS_INVALID, "model.safetensors has no tensor \"%s\", which structure.txt asks for",
               name);
-    if (building->dict->count > 0)
+    const char *first = building->dict->count > 0 ? building->dict->tensors[0].name : NULL;
+    if (first)
         return error_hint(building->err,
                           "save model.state_dict() of the model that was printed; the file's first "
-                          "tensor is \"%.100s\"",
-                          building->dict->tensors[0].name);
+                          "tensor is \"%.*s\"",
+                          utf8_cut(first, strlen(first), NAME_SHOWN_MAX), first);
     return error_hint(building->err, "save model.state_dict() of the model that was printed; the file is empty");
 }
 
@@ -217,12 +209,13 @@ static const struct layer_class *find_class(const char *name)
     return NULL;
 }
 
+static const char CLASSES_SHOWN[] = "Flatten, Linear, ReLU, Softmax, Dropout, Identity";
+
 static enum status refuse_class(const struct building *building, const struct module *module, const char *name)
 {
     error_set(building->err, STATUS_UNSUPPORTED, "structure.txt: %s is a %s, which is not served", shown_name(name),
               module->class_name);
-    return error_hint(building->err, "these are: %s; containers of them may have any class",
-                      MODEL_LAYERS_SUPPORTED);
+    return error_hint(building->err, "these are: %s; containers of them may have any class", CLASSES_SHOWN);
 }
 
 static enum status add_layer(struct building *building, const struct module *module, const char *name)
@@ -291,10 +284,10 @@ static enum status check_all_used(const struct building *building)
     while (used[i])
         i++;
     free(used);
+    const char *name = dict->tensors[i].name;
     error_set(building->err, STATUS_INVALID,
-              "tensor \"%.160s\" belongs to no layer of structure.txt (%zu tensors, %zu "
-              "used)",
-              dict->tensors[i].name, dict->count, building->model->parameter_count);
+              "tensor \"%.*s\" belongs to no layer of structure.txt (%zu tensors, %zu used)",
+              utf8_cut(name, strlen(name), NAME_SHOWN_MAX), name, dict->count, building->model->parameter_count);
     return error_hint(building->err,
                       "write structure.txt (print(model)) and model.safetensors from the same model");
 }

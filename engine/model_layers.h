@@ -11,7 +11,4 @@
  * into `dict`, which must live until model_drop_weights. On failure the model may be half filled; model_free takes it. */
 enum status model_layers_build(struct model *model, const struct state_dict *dict, struct error *err);
 
-/* "Flatten, Linear, ...": the classes that model_layers_build takes. */
-extern const char MODEL_LAYERS_SUPPORTED[];
-
 #endif

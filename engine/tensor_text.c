@@ -207,11 +207,10 @@ static void print_suffix(FILE *out, const char *suffix, size_t *column)
 /* An empty tensor of other than one dimension says its shape, for its "[]" cannot. */
 static void print_size_suffix(FILE *out, const size_t *shape, size_t dims, size_t *column)
 {
-    char text[512] = "size=(", *at = text + strlen(text);
-    for (size_t i = 0; i < dims; i++)
-        at += snprintf(at, (size_t)(text + sizeof text - at), i ? ", %zu" : "%zu", shape[i]);
-    snprintf(at, (size_t)(text + sizeof text - at), ")");
-    print_suffix(out, text, column);
+    char tuple[400], suffix[sizeof tuple + 8]; /* 16 dimensions of 20 digits fit */
+    tensor_text_shape(shape, dims, tuple, sizeof tuple);
+    snprintf(suffix, sizeof suffix, "size=%s", tuple);
+    print_suffix(out, suffix, column);
 }
 
 /* The column that PyTorch takes for the end of what is written so far: one more than there is (two on the first line). */
@@ -256,4 +255,13 @@ char *tensor_text(const float *data, const size_t *shape, size_t dims, const cha
         return NULL;
     }
     return text;
+}
+
+void tensor_text_shape(const size_t *shape, size_t dims, char *dst, size_t dst_bytes)
+{
+    size_t len = (size_t)snprintf(dst, dst_bytes, "(");
+    for (size_t i = 0; i < dims && len < dst_bytes; i++)
+        len += (size_t)snprintf(dst + len, dst_bytes - len, i ? ", %zu" : "%zu", shape[i]);
+    if (len < dst_bytes)
+        snprintf(dst + len, dst_bytes - len, dims == 1 ? ",)" : ")");
 }

@@ -16,4 +16,7 @@ enum { TENSOR_TEXT_DIMS_MAX = 16 };
 char *tensor_text(const float *data, const size_t *shape, size_t dims, const char *const *suffixes,
                   size_t suffix_count);
 
+/* A shape as Python writes a tuple: "(512, 784)", "(10,)", "()"; cut to fit dst_bytes. */
+void tensor_text_shape(const size_t *shape, size_t dims, char *dst, size_t dst_bytes);
+
 #endif

@@ -1,12 +1,11 @@
 #include "server/input.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "engine/finite.h"
+#include "engine/tensor_text.h"
 #include "server/base64.h"
 #include "server/image.h"
 #include "server/json_tensor.h"
@@ -64,20 +63,10 @@ static bool rows_of_shape(const struct model *model, const size_t *shape, size_t
     return *ret_count > 0;
 }
 
-/* "(3, 28, 28)" as NumPy prints it. */
-static void print_shape(const size_t *shape, size_t dims, char *text, size_t size)
-{
-    size_t at = (size_t)snprintf(text, size, "(");
-    for (size_t i = 0; i < dims && at < size; i++)
-        at += (size_t)snprintf(text + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
-    if (at < size)
-        snprintf(text + at, size - at, dims == 1 ? ",)" : ")");
-}
-
 static enum status refuse_shape(const struct model *model, const size_t *shape, size_t dims, struct error *err)
 {
     char text[160];
-    print_shape(shape, dims, text, sizeof text);
+    tensor_text_shape(shape, dims, text, sizeof text);
     size_t f = model->in_features, w = model->width, h = model->height;
     if (w) {
         error_set(err, STATUS_INVALID,

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "engine/utf8.h"
 #include "tests/unit/engine/folder.h"
 
 /* A network of 2-3-1 with a bias in the first layer only: 6 + 3 + 3 parameters. */
@@ -272,6 +273,26 @@ START_TEST(model_load_refuses_missing_unused_and_misshapen_tensors_by_name)
 }
 END_TEST
 
+/* Repeated in an error, such a name is cut; 160 bytes of it end inside a character. */
+START_TEST(model_load_cuts_a_long_name_between_characters)
+{
+    char name[301], header[512];
+    for (size_t i = 0; i < 100; i++)
+        memcpy(name + 3 * i, "\xE2\x82\xAC", 4);
+    snprintf(header, sizeof header,
+             "{\"%s\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+             "\"0.weight\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[4,20]}}",
+             name);
+    struct error err = refusal(make_folder("S(\n" LINEAR_2_2 ")", header, VALUES, 5));
+    check_says(&err, "\xAC\" belongs to no layer", "");
+    ck_assert(utf8_is_printable(err.message, strlen(err.message)));
+    err = refusal(
+        make_folder("S(\n  (1): Linear(in_features=2, out_features=2, bias=False)\n)", header, VALUES, 5));
+    check_says(&err, "no tensor \"1.weight\"", "first tensor is \"");
+    ck_assert(utf8_is_printable(err.hint, strlen(err.hint)));
+}
+END_TEST
+
 START_TEST(model_load_refuses_parameters_that_are_not_finite_and_says_where)
 {
     struct error err;
@@ -385,6 +406,7 @@ UNIT_MAIN("engine/model", model_load_gives_layers_in_order_with_their_sizes_and_
           model_load_refuses_sizes_that_are_no_whole_numbers_in_range,
           model_load_refuses_a_linear_that_does_not_fit_the_one_before_with_both_names_and_numbers,
           model_load_refuses_missing_unused_and_misshapen_tensors_by_name,
+          model_load_cuts_a_long_name_between_characters,
           model_load_refuses_parameters_that_are_not_finite_and_says_where,
           model_load_names_the_file_that_is_missing_and_how_to_write_it, model_load_names_the_file_that_is_broken,
           model_load_reads_model_json, model_load_renders_the_reference_models_as_pytorch_printed_them)

@@ -168,9 +168,27 @@ START_TEST(tensor_text_parts_matrices_by_a_blank_line)
 }
 END_TEST
 
-UNIT_MAIN("engine/tensor_text", tensor_text_writes_four_decimals_of_equal_width,
-          tensor_text_writes_whole_numbers_with_a_point, tensor_text_writes_an_exponent_where_magnitudes_ask_for_it,
-          tensor_text_says_the_size_of_an_empty_tensor, tensor_text_breaks_lines_at_column_80,
+START_TEST(tensor_text_shape_is_a_tuple_of_python_cut_to_fit)
+{
+    static const size_t shape[] = {512, 784, 3};
+    static const char *const expected[] = {"()", "(512,)", "(512, 784)", "(512, 784, 3)"};
+    char text[16];
+    for (size_t dims = 0; dims <= 3; dims++) {
+        tensor_text_shape(shape, dims, text, sizeof text);
+        ck_assert_str_eq(text, expected[dims]);
+    }
+    for (size_t bytes = 1; bytes <= sizeof text; bytes++) {
+        tensor_text_shape(shape, 3, text, bytes);
+        ck_assert_uint_lt(strlen(text), bytes);
+        ck_assert_int_eq(strncmp(text, expected[3], strlen(text)), 0);
+    }
+}
+END_TEST
+
+UNIT_MAIN("engine/tensor_text", tensor_text_shape_is_a_tuple_of_python_cut_to_fit,
+          tensor_text_writes_four_decimals_of_equal_width, tensor_text_writes_whole_numbers_with_a_point,
+          tensor_text_writes_an_exponent_where_magnitudes_ask_for_it, tensor_text_says_the_size_of_an_empty_tensor,
+          tensor_text_breaks_lines_at_column_80,
           tensor_text_puts_the_suffix_on_a_line_of_its_own_only_where_it_does_not_fit,
           tensor_text_summarises_above_1000_elements,
           tensor_text_lets_only_the_shown_values_decide_how_they_are_written,
