@@ -13,7 +13,7 @@
 #include "engine/file.h"
 #include "engine/utf8.h"
 
-enum { NAMES_SHOWN_MAX = 8 };
+enum { NAMES_SHOWN_MAX = 8, NAME_SHOWN_MAX = 32 }; /* all of them fit a message */
 
 /* Sorted names of folders inside a folder. */
 struct names {
@@ -145,13 +145,14 @@ static enum status refuse_empty(const char *models_dir, struct error *err)
 
 static enum status refuse_several(const char *models_dir, const struct names *names, struct error *err)
 {
-    char list[256] = "";
+    char list[NAMES_SHOWN_MAX * (NAME_SHOWN_MAX + 2) + 1] = "";
     size_t len = 0;
-    for (size_t i = 0; i < names->count && i < NAMES_SHOWN_MAX && len < sizeof list; i++)
+    for (size_t i = 0; i < names->count && i < NAMES_SHOWN_MAX; i++)
         len += (size_t)snprintf(list + len, sizeof list - len, "%s%.*s", i ? ", " : "",
-                                utf8_cut(names->items[i], strlen(names->items[i]), 64), names->items[i]);
+                                utf8_cut(names->items[i], strlen(names->items[i]), NAME_SHOWN_MAX),
+                                names->items[i]);
     error_set(err, STATUS_UNSUPPORTED, "there are %zu models (%s%s), one is served", names->count, list,
-              names->count > NAMES_SHOWN_MAX || len >= sizeof list ? ", ..." : "");
+              names->count > NAMES_SHOWN_MAX ? ", ..." : "");
     error_hint(err, "keep one of them in this folder, or name another folder with --models DIR");
     return file_error(models_dir, STATUS_UNSUPPORTED, err);
 }
