@@ -23,6 +23,12 @@
 /* What a row's elements are. A uint8 element b is taken as model->pixel_scale[b], as late as the device allows. */
 enum row_dtype { ROW_FLOAT32, ROW_UINT8 };
 
+/* The bytes of one row of the model's input. */
+static inline size_t backend_row_bytes(const struct model *model, enum row_dtype dtype)
+{
+    return model->in_features * (dtype == ROW_UINT8 ? sizeof(uint8_t) : sizeof(float));
+}
+
 /* Rows that lie together: one request's, or a piece of them. */
 struct batch_part {
     const void *rows; /* (count, in_features) of dtype, C order, any alignment that dtype has */

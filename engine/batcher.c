@@ -65,7 +65,7 @@ static size_t share_of_queue(const struct batcher *batcher)
 static void take_rows(struct worker *worker, struct job *job, size_t count)
 {
     const struct model *model = worker->batcher->backend->model;
-    size_t row_bytes = model->in_features * (job->dtype == ROW_UINT8 ? 1 : sizeof(float));
+    size_t row_bytes = backend_row_bytes(model, job->dtype);
     worker->jobs[worker->part_count] = job;
     worker->parts[worker->part_count++] = (struct batch_part){
         .rows = (const char *)job->rows + job->taken * row_bytes,

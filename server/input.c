@@ -1,5 +1,6 @@
 #include "server/input.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -163,18 +164,14 @@ static enum status refuse_raw_length(const struct input_scratch *scratch, size_t
 static enum status read_raw(struct input *input, const void *data, size_t len, struct error *err)
 {
     const struct input_scratch *scratch = input->scratch;
-    size_t f = scratch->model->in_features;
-    enum input_dtype dtype = scratch->options->dtype;
-    size_t expected = dtype == INPUT_DTYPE_ANY ? len == f || len == f * sizeof(float) : 1;
-    if (dtype == INPUT_DTYPE_ANY)
-        dtype = len == f ? INPUT_DTYPE_UINT8 : INPUT_DTYPE_FLOAT32;
-    enum row_dtype row_dtype = dtype == INPUT_DTYPE_UINT8 ? ROW_UINT8 : ROW_FLOAT32;
-    size_t bytes = row_set_row_bytes(scratch->model, row_dtype);
-    if (!expected || !len || len % bytes)
+    bool any = scratch->options->dtype == INPUT_DTYPE_ANY;
+    bool uint8 = any ? len == scratch->model->in_features : scratch->options->dtype == INPUT_DTYPE_UINT8;
+    enum row_dtype dtype = uint8 ? ROW_UINT8 : ROW_FLOAT32;
+    size_t bytes = backend_row_bytes(scratch->model, dtype), count = len / bytes;
+    if (!count || len % bytes || (any && count > 1))
         return refuse_raw_length(scratch, len, err);
-    size_t count = len / bytes;
     input->batched = count > 1;
-    return row_set_take(&input->set, data, row_dtype, count, err);
+    return row_set_take(&input->set, data, dtype, count, err);
 }
 
 /* The elements in C order and as one of the two dtypes, in *ret_rows: in the body, or in memory that *ret_owned names. */
@@ -409,9 +406,9 @@ static enum status check_finite(const struct row_set *set, struct error *err)
     if (set->dtype != ROW_FLOAT32 || all_finite(rows, set->count * f, &index))
         return STATUS_OK;
     error_set(err, STATUS_INVALID, "row %zu, index %zu is %s", index / f, index % f,
-              rows[index] != rows[index] ? "NaN"
-              : rows[index] > 0          ? "infinity"
-                                         : "-infinity");
+              isnan(rows[index]) ? "NaN"
+              : rows[index] > 0  ? "infinity"
+                                 : "-infinity");
     return error_hint(err, "send finite numbers within float32's range; rows and indices count from 0");
 }
 

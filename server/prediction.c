@@ -102,7 +102,7 @@ enum status prediction_run(struct prediction *prediction, struct executor *execu
     const struct backend *backend = prediction->app->backend;
     struct job *job = &prediction->job;
     size_t n = backend->model->out_features;
-    size_t row_bytes = row_set_row_bytes(backend->model, job->dtype);
+    size_t row_bytes = backend_row_bytes(backend->model, job->dtype);
     enum status status = STATUS_OK;
     for (size_t at = 0; at < job->count && status == STATUS_OK; at += backend->batch_max) {
         const struct batch_part part = {

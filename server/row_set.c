@@ -4,11 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t row_set_row_bytes(const struct model *model, enum row_dtype dtype)
-{
-    return model->in_features * (dtype == ROW_UINT8 ? 1 : sizeof(float));
-}
-
 enum status row_set_check_room(const struct row_set *set, size_t more, struct error *err)
 {
     if (more <= set->rows_max - set->count)
@@ -21,7 +16,7 @@ enum status row_set_check_room(const struct row_set *set, size_t more, struct er
 /* Makes room for `rows` rows of the set's dtype; what is there stays. */
 static enum status reserve(struct row_set *set, size_t rows, struct error *err)
 {
-    size_t bytes = rows * row_set_row_bytes(set->model, set->dtype);
+    size_t bytes = rows * backend_row_bytes(set->model, set->dtype);
     if (set->storage && bytes <= set->storage_bytes)
         return STATUS_OK;
     size_t grown_bytes = bytes > 2 * set->storage_bytes ? bytes : 2 * set->storage_bytes;
@@ -52,9 +47,9 @@ static enum status make_float(struct row_set *set, struct error *err)
 static void copy_rows(struct row_set *set, const void *rows, enum row_dtype dtype, size_t count)
 {
     size_t elements = count * set->model->in_features;
-    char *dst = (char *)set->storage + set->count * row_set_row_bytes(set->model, set->dtype);
+    char *dst = (char *)set->storage + set->count * backend_row_bytes(set->model, set->dtype);
     if (set->dtype == dtype) {
-        memcpy(dst, rows, count * row_set_row_bytes(set->model, dtype));
+        memcpy(dst, rows, count * backend_row_bytes(set->model, dtype));
         return;
     }
     const uint8_t *bytes = rows;
@@ -70,7 +65,7 @@ static enum status copy_borrowed(struct row_set *set, struct error *err)
         return STATUS_OK;
     enum status status = reserve(set, set->count, err);
     if (status == STATUS_OK) {
-        memcpy(set->storage, set->rows, set->count * row_set_row_bytes(set->model, set->dtype));
+        memcpy(set->storage, set->rows, set->count * backend_row_bytes(set->model, set->dtype));
         set->rows = set->storage;
     }
     return status;

@@ -32,9 +32,6 @@ struct row_set {
     size_t storage_bytes;
 };
 
-/* Bytes of one row. */
-size_t row_set_row_bytes(const struct model *model, enum row_dtype dtype);
-
 /* STATUS_TOO_LARGE, with both numbers, if `more` rows would be too many. */
 enum status row_set_check_room(const struct row_set *set, size_t more, struct error *err);
 

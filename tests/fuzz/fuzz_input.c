@@ -122,7 +122,7 @@ static struct outcome read_once(struct input *input, const struct input_options 
     outcome.count = input->set.count;
     outcome.dtype = input->set.dtype;
     outcome.batched = input->batched;
-    outcome.bytes = outcome.count * row_set_row_bytes(input->set.model, outcome.dtype);
+    outcome.bytes = outcome.count * backend_row_bytes(input->set.model, outcome.dtype);
     outcome.rows = malloc(outcome.bytes);
     memcpy(outcome.rows, input->set.rows, outcome.bytes);
     check_rows(input, &outcome);

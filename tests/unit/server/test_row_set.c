@@ -38,8 +38,8 @@ static void take(struct row_set *set, const void *rows, enum row_dtype dtype, si
 START_TEST(row_set_knows_a_rows_bytes)
 {
     set_of(1);
-    ck_assert_uint_eq(row_set_row_bytes(&model, ROW_UINT8), 3);
-    ck_assert_uint_eq(row_set_row_bytes(&model, ROW_FLOAT32), 12);
+    ck_assert_uint_eq(backend_row_bytes(&model, ROW_UINT8), 3);
+    ck_assert_uint_eq(backend_row_bytes(&model, ROW_FLOAT32), 12);
 }
 END_TEST
 
