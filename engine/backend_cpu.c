@@ -229,7 +229,7 @@ static bool pack_steps(struct cpu_backend *cpu)
     return true;
 }
 
-static enum status unknown_kernels(const char *name, const char *fault, struct error *err)
+static enum status refuse_kernels(const char *name, const char *fault, struct error *err)
 {
     char names[128] = "auto";
     for (size_t i = 0; kernels_all[i]; i++) {
@@ -247,9 +247,9 @@ enum status backend_cpu_create(const struct model *model, const char *kernels_na
 {
     const struct kernels *kernels = kernels_name ? kernels_find(kernels_name) : kernels_best();
     if (!kernels)
-        return unknown_kernels(kernels_name, "there are no kernels of that name", err);
+        return refuse_kernels(kernels_name, "there are no kernels of that name", err);
     if (!kernels->supported())
-        return unknown_kernels(kernels_name, "this processor or its operating system does not support them", err);
+        return refuse_kernels(kernels_name, "this processor or its operating system does not support them", err);
 
     struct cpu_backend *cpu = calloc(1, sizeof *cpu);
     if (!cpu)

@@ -41,7 +41,8 @@ const char *status_text(enum status status);
 enum status error_set(struct error *err, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Writes the hint beside a message that error_set wrote. Returns err->status (STATUS_INTERNAL if err is NULL). */
+/* Writes the hint beside a message that error_set wrote. Returns err->status; STATUS_INTERNAL if err is NULL, so
+ * that a function whose callers may give none, yet want the status, returns the status itself. */
 enum status error_hint(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts where it happened ("part 2: ") before the message, and keeps status and hint. Returns err->status

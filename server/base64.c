@@ -61,7 +61,7 @@ static enum status refuse_data_url(struct error *err)
     return STATUS_INVALID;
 }
 
-static enum status refuse_ending(const struct decoder *d, struct error *err, const char *why)
+static enum status refuse_ending(const struct decoder *d, const char *why, struct error *err)
 {
     error_set(err, STATUS_INVALID, "the base64 text is wrong at position %zu, at its end: %s", d->at, why);
     error_hint(err, "the text was cut off or changed on its way: encode the bytes again and send all of it");
@@ -116,10 +116,10 @@ static enum status decode_last_group(struct decoder *d, struct error *err)
     if (d->held == 0)
         return STATUS_OK;
     if (d->held == 1)
-        return refuse_ending(d, err, "a single character is left over, and a byte takes two");
+        return refuse_ending(d, "a single character is left over, and a byte takes two", err);
     unsigned left_over = d->held == 2 ? 4 : 2;
     if (d->bits & ((1U << left_over) - 1))
-        return refuse_ending(d, err, "the last character has bits that belong to no byte");
+        return refuse_ending(d, "the last character has bits that belong to no byte", err);
     uint32_t bits = (d->bits & (d->held == 2 ? 0xFFFU : 0x3FFFFU)) >> left_over;
     if (d->held == 3)
         d->dst[d->written++] = (unsigned char)(bits >> 8);
@@ -138,12 +138,12 @@ static enum status check_padding(struct decoder *d, struct error *err)
         if (c != '=' && !meanings[c])
             return refuse_character(d, err);
         if (c != '=' || d->held + padding == 4 || d->held < 2)
-            return refuse_ending(d, err,
-                                 c == '=' ? "more padding than the last group takes" : "text after the padding");
+            return refuse_ending(d, c == '=' ? "more padding than the last group takes" : "text after the padding",
+                                 err);
         padding++;
     }
     if (padding && d->held + padding != 4)
-        return refuse_ending(d, err, "less padding than the last group takes");
+        return refuse_ending(d, "less padding than the last group takes", err);
     return STATUS_OK;
 }
 

@@ -162,7 +162,7 @@ enum status image_resize_gray(const uint8_t *src, size_t src_width, size_t src_h
     if (status != STATUS_OK) {
         error_set(err, status, "out of memory while resizing a picture of %zux%zu to %zux%zu", src_width,
                   src_height, dst_width, dst_height);
-        goto fail;
+        goto done;
     }
     size_t first_open = 0;
     for (size_t y = 0; y < src_height; y++) {
@@ -171,7 +171,7 @@ enum status image_resize_gray(const uint8_t *src, size_t src_width, size_t src_h
     }
     for (size_t i = 0; i < dst_width * dst_height; i++)
         dst[i] = round_to_gray(resize.sums[i]);
-fail:
+done:
     resize_free(&resize);
     return status;
 }

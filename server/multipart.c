@@ -112,7 +112,7 @@ static void copy_value(const struct parameter *parameter, char *dst, size_t size
 
 /* ---- the Content-Type of the body ---- */
 
-static enum status refuse_type(struct error *err, struct span type)
+static enum status refuse_type(struct span type, struct error *err)
 {
     int len = type.len < 100 ? (int)type.len : 100;
     error_set(err, STATUS_UNSUPPORTED, "the content type is \"%.*s\", not multipart/form-data", len, type.at);
@@ -120,7 +120,7 @@ static enum status refuse_type(struct error *err, struct span type)
     return STATUS_UNSUPPORTED;
 }
 
-static enum status refuse_boundary(struct error *err, const char *what)
+static enum status refuse_boundary(const char *what, struct error *err)
 {
     error_set(err, STATUS_INVALID, "the Content-Type multipart/form-data %s", what);
     error_hint(err,
@@ -147,18 +147,18 @@ static enum status parse_boundary(const char *content_type, struct span *ret, st
     const char *at = content_type, *end = at + strlen(at);
     struct span type = take_value(&at, end);
     if (!span_is(type, "multipart/form-data"))
-        return refuse_type(err, type);
+        return refuse_type(type, err);
     struct parameter parameter;
     do
         if (!take_parameter(&at, end, &parameter))
-            return refuse_boundary(err, "has a parameter that is not written name=value");
+            return refuse_boundary("has a parameter that is not written name=value", err);
     while (parameter.name.len && !span_is(parameter.name, "boundary"));
     if (!parameter.name.len)
-        return refuse_boundary(err, "has no boundary parameter");
+        return refuse_boundary("has no boundary parameter", err);
     if (parameter.value.len > MULTIPART_BOUNDARY_MAX)
-        return refuse_boundary(err, "has a boundary of more than 70 characters");
+        return refuse_boundary("has a boundary of more than 70 characters", err);
     if (!is_boundary(parameter.value))
-        return refuse_boundary(err, "has a boundary that is empty or has a character that no boundary may have");
+        return refuse_boundary("has a boundary that is empty or has a character that no boundary may have", err);
     *ret = parameter.value;
     return STATUS_OK;
 }
@@ -263,7 +263,7 @@ enum status multipart_begin(struct multipart *ret, const char *content_type, con
 
 /* ---- a part's headers ---- */
 
-static enum status refuse_headers(const struct multipart *parts, struct error *err, const char *what)
+static enum status refuse_headers(const struct multipart *parts, const char *what, struct error *err)
 {
     error_set(err, STATUS_INVALID, "part %zu of the multipart body has %s", parts->parts + 1, what);
     error_hint(err, "a part is its header lines, each \"Name: value\" and CRLF, an empty line, and the content");
@@ -278,7 +278,7 @@ static enum status parse_disposition(const struct multipart *parts, struct span 
     take_value(&at, end); /* form-data, as a rule */
     for (;;) {
         if (!take_parameter(&at, end, &parameter))
-            return refuse_headers(parts, err, "a Content-Disposition with a parameter that is not name=\"value\"");
+            return refuse_headers(parts, "a Content-Disposition with a parameter that is not name=\"value\"", err);
         if (!parameter.name.len)
             return STATUS_OK;
         if (span_is(parameter.name, "name"))
@@ -322,15 +322,15 @@ static enum status parse_header(const struct multipart *parts, struct span line,
 {
     size_t bare = parts->delimiter_len - 2;
     if (line.len >= bare && memcmp(line.at, parts->delimiter + 2, bare) == 0)
-        return refuse_headers(parts, err, "no empty line between its headers and its content");
+        return refuse_headers(parts, "no empty line between its headers and its content", err);
     if (is_blank(line.at[0]))
-        return refuse_headers(parts, err,
-                              "a header line that begins with a blank, which folds it into the one before");
+        return refuse_headers(parts, "a header line that begins with a blank, which folds it into the one before",
+                              err);
     if (has_control_character(line))
-        return refuse_headers(parts, err, "a header line with a control character");
+        return refuse_headers(parts, "a header line with a control character", err);
     const char *colon = memchr(line.at, ':', line.len);
     if (!colon || colon == line.at || is_blank(colon[-1]))
-        return refuse_headers(parts, err, "a header line that is not \"Name: value\"");
+        return refuse_headers(parts, "a header line that is not \"Name: value\"", err);
     struct span name = {line.at, (size_t)(colon - line.at)}, value = trim(colon + 1, line.at + line.len);
     if (span_is(name, "content-disposition"))
         return parse_disposition(parts, value, part, err);

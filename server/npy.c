@@ -187,7 +187,7 @@ static const struct foreign_dtype {
     {"m", "timedelta64", to_numbers},
 };
 
-static enum status refuse_dtype(struct error *err, struct span descr, struct span code)
+static enum status refuse_dtype(struct span descr, struct span code, struct error *err)
 {
     const char *name = "", *hint = to_float32;
     for (size_t i = 0; i < sizeof foreign_dtypes / sizeof foreign_dtypes[0]; i++) {
@@ -236,7 +236,7 @@ static enum status parse_dtype(struct cursor *c, struct npy *npy)
             npy->big_endian = descr.at[0] == '>' || (descr.at[0] != '<' && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
             return STATUS_OK;
         }
-    return refuse_dtype(c->err, descr, code);
+    return refuse_dtype(descr, code, c->err);
 }
 
 /* ---- the header ---- */
@@ -297,7 +297,7 @@ static enum status parse_dict(struct cursor *c, struct npy *npy)
     return STATUS_OK;
 }
 
-static enum status refuse_version(struct error *err, unsigned major, unsigned minor)
+static enum status refuse_version(unsigned major, unsigned minor, struct error *err)
 {
     error_set(err, STATUS_UNSUPPORTED, "the .npy file has format version %u.%u; 1.0, 2.0 and 3.0 are read", major,
               minor);
@@ -305,7 +305,7 @@ static enum status refuse_version(struct error *err, unsigned major, unsigned mi
     return STATUS_UNSUPPORTED;
 }
 
-static enum status refuse_cut(struct error *err, const char *where, size_t expected, size_t got)
+static enum status refuse_cut(const char *where, size_t expected, size_t got, struct error *err)
 {
     error_set(err, STATUS_INVALID, "the .npy file is cut off: %s is %zu bytes long, and %zu are there", where,
               expected, got);
@@ -323,18 +323,18 @@ static enum status find_header(const unsigned char *bytes, size_t len, struct sp
         return STATUS_INVALID;
     }
     if (len < PREAMBLE_BYTES_V1)
-        return refuse_cut(err, "the part before its header", PREAMBLE_BYTES_V1, len);
+        return refuse_cut("the part before its header", PREAMBLE_BYTES_V1, len, err);
     unsigned major = bytes[6], minor = bytes[7];
     if (major < 1 || major > 3 || minor != 0)
-        return refuse_version(err, major, minor);
+        return refuse_version(major, minor, err);
     size_t preamble = major == 1 ? PREAMBLE_BYTES_V1 : PREAMBLE_BYTES_V2;
     if (len < preamble)
-        return refuse_cut(err, "the part before its header", preamble, len);
+        return refuse_cut("the part before its header", preamble, len, err);
     size_t header = bytes[8] | (size_t)bytes[9] << 8;
     if (major > 1)
         header |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
     if (header > len - preamble)
-        return refuse_cut(err, "its header", header, len - preamble);
+        return refuse_cut("its header", header, len - preamble, err);
     *ret = (struct span){(const char *)bytes + preamble, header};
     *ret_data = preamble + header;
     return STATUS_OK;
