@@ -33,7 +33,7 @@ struct json_phrase json_excerpt(const struct json_cursor *cursor, const char *at
     return excerpt;
 }
 
-enum status json_fail(const struct json_cursor *cursor, const char *at, const char *format, ...)
+enum status json_refuse(const struct json_cursor *cursor, const char *at, const char *format, ...)
 {
     size_t line = 1;
     const char *line_start = cursor->text;
@@ -51,8 +51,8 @@ enum status json_fail(const struct json_cursor *cursor, const char *at, const ch
                      message.text);
 }
 
-enum status json_fail_expected(const struct json_cursor *cursor, const char *expected)
+enum status json_refuse_expected(const struct json_cursor *cursor, const char *expected)
 {
-    json_fail(cursor, cursor->at, "expected %s, found %s", expected, json_excerpt(cursor, cursor->at).text);
+    json_refuse(cursor, cursor->at, "expected %s, found %s", expected, json_excerpt(cursor, cursor->at).text);
     return error_hint(cursor->err, "send numbers such as [[0, 0.5], [1, 0]], or {\"inputs\": [[0, 0.5], [1, 0]]}");
 }

@@ -22,10 +22,10 @@ struct json_phrase {
 struct json_phrase json_excerpt(const struct json_cursor *cursor, const char *at);
 
 /* Refuses what stands at `at`: "line 1, column 5: " and the message. Returns STATUS_INVALID. */
-enum status json_fail(const struct json_cursor *cursor, const char *at, const char *format, ...)
+enum status json_refuse(const struct json_cursor *cursor, const char *at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Refuses what stands at the cursor: "line 1, column 5: expected ',' or ']', found 'x'". */
-enum status json_fail_expected(const struct json_cursor *cursor, const char *expected);
+enum status json_refuse_expected(const struct json_cursor *cursor, const char *expected);
 
 #endif

@@ -80,32 +80,32 @@ static const char *expected_element(const struct reader *reader)
 }
 
 /* Says why what stands at reader->in.at cannot be the next element. */
-static enum status fail_element(struct reader *reader)
+static enum status refuse_element(struct reader *reader)
 {
     float value;
     const char *at = reader->in.at;
     if (is_word_for_no_number(at)) {
-        json_fail(&reader->in, at, "%s is not JSON", json_excerpt(&reader->in, at).text);
+        json_refuse(&reader->in, at, "%s is not JSON", json_excerpt(&reader->in, at).text);
         return error_hint(reader->in.err, "JSON has no NaN and no infinity: send finite numbers");
     }
     bool is_like_number = *at && strchr("+-.0123456789", *at);
     if (is_like_number && !json_number_read(at, &value)) {
-        json_fail(&reader->in, at, "%s is not a JSON number", json_excerpt(&reader->in, at).text);
+        json_refuse(&reader->in, at, "%s is not a JSON number", json_excerpt(&reader->in, at).text);
         return error_hint(reader->in.err,
                           "JSON numbers look like 0, -12, 0.5 or 1e-3: no plus sign or zeros before them, "
                           "and digits on both sides of a point");
     }
-    return json_fail_expected(&reader->in, expected_element(reader));
+    return json_refuse_expected(&reader->in, expected_element(reader));
 }
 
-static enum status fail_overflow(struct reader *reader, const char *at)
+static enum status refuse_overflow(struct reader *reader, const char *at)
 {
-    json_fail(&reader->in, at, "%s does not fit a float32, whose largest number is 3.4028235e+38",
-              json_excerpt(&reader->in, at).text);
+    json_refuse(&reader->in, at, "%s does not fit a float32, whose largest number is 3.4028235e+38",
+                json_excerpt(&reader->in, at).text);
     return error_hint(reader->in.err, "send numbers that a float32 can hold");
 }
 
-static enum status fail_too_many(struct reader *reader, const char *what, size_t max)
+static enum status refuse_too_many(struct reader *reader, const char *what, size_t max)
 {
     error_set(reader->in.err, STATUS_TOO_LARGE, "%zu or more %s in one request, at most %zu are taken", max + 1,
               what, max);
@@ -132,7 +132,7 @@ static enum status reserve_value(struct reader *reader)
 {
     struct json_tensor *tensor = reader->tensor;
     if (tensor->value_count >= tensor->values_max)
-        return fail_too_many(reader, "numbers", tensor->values_max);
+        return refuse_too_many(reader, "numbers", tensor->values_max);
     if (tensor->value_count < tensor->values_capacity)
         return STATUS_OK;
     void *grown = grow_storage(tensor->values, &tensor->values_capacity, tensor->values_max,
@@ -148,7 +148,7 @@ static enum status reserve_string(struct reader *reader)
 {
     struct json_tensor *tensor = reader->tensor;
     if (tensor->string_count >= tensor->strings_max)
-        return fail_too_many(reader, "strings", tensor->strings_max);
+        return refuse_too_many(reader, "strings", tensor->strings_max);
     if (tensor->string_count < tensor->strings_capacity)
         return STATUS_OK;
     void *grown = grow_storage(tensor->strings, &tensor->strings_capacity, tensor->strings_max,
@@ -177,14 +177,14 @@ static enum status read_numbers(struct reader *reader)
     const char *after;
     do {
         enum status status = reserve_value(reader);
-        if (status)
+        if (status != STATUS_OK)
             return status;
         float *value = &tensor->values[tensor->value_count];
         after = json_number_read(reader->in.at, value);
         if (!after)
-            return fail_element(reader);
+            return refuse_element(reader);
         if (isinf(*value))
-            return fail_overflow(reader, reader->in.at);
+            return refuse_overflow(reader, reader->in.at);
         tensor->value_count++;
     } while (skip_comma(reader, after));
     return STATUS_OK;
@@ -199,10 +199,10 @@ static enum status read_string(struct reader *reader, struct json_string *ret_st
         return STATUS_OK;
     }
     if (fault.at >= reader->in.end)
-        json_fail(&reader->in, reader->in.at, "the string that begins here has no closing quote");
+        json_refuse(&reader->in, reader->in.at, "the string that begins here has no closing quote");
     else
-        json_fail(&reader->in, fault.at, "%s in a string: %s", fault.what,
-                  json_excerpt(&reader->in, fault.at).text);
+        json_refuse(&reader->in, fault.at, "%s in a string: %s", fault.what,
+                    json_excerpt(&reader->in, fault.at).text);
     return error_hint(reader->in.err,
                       "JSON strings stand in double quotes, are UTF-8, and escape control characters "
                       "and quotes: \\n, \\u0007, \\\"");
@@ -212,16 +212,16 @@ static enum status read_strings(struct reader *reader)
 {
     struct json_tensor *tensor = reader->tensor;
     if (reader->depth > 1) {
-        json_fail(&reader->in, reader->in.at, "a string %zu arrays deep, expected a number", reader->depth);
+        json_refuse(&reader->in, reader->in.at, "a string %zu arrays deep, expected a number", reader->depth);
         return error_hint(reader->in.err, "send pictures as one string or as a flat array of strings");
     }
     do {
         if (*reader->in.at != '"')
-            return fail_element(reader);
+            return refuse_element(reader);
         enum status status = reserve_string(reader);
-        if (!status)
+        if (status == STATUS_OK)
             status = read_string(reader, &tensor->strings[tensor->string_count]);
-        if (status)
+        if (status != STATUS_OK)
             return status;
         tensor->string_count++;
     } while (skip_comma(reader, reader->in.at));
@@ -232,23 +232,23 @@ static enum status read_strings(struct reader *reader)
 static enum status open_array(struct reader *reader)
 {
     if (reader->leaf && reader->depth == reader->leaf_depth)
-        return fail_element(reader);
+        return refuse_element(reader);
     if (reader->depth == JSON_TENSOR_DIMS_MAX) {
-        json_fail(&reader->in, reader->in.at, "arrays nested deeper than %d", JSON_TENSOR_DIMS_MAX);
+        json_refuse(&reader->in, reader->in.at, "arrays nested deeper than %d", JSON_TENSOR_DIMS_MAX);
         return error_hint(reader->in.err, "send one array for each row, in one array");
     }
     reader->indices[reader->depth++] = 0;
     reader->in.at = json_skip_space(reader->in.at + 1);
     if (*reader->in.at != ']')
         return STATUS_OK;
-    json_fail(&reader->in, reader->in.at, "an empty array, expected at least one element");
+    json_refuse(&reader->in, reader->in.at, "an empty array, expected at least one element");
     return error_hint(reader->in.err, "leave out what is empty");
 }
 
 static enum status open_arrays(struct reader *reader)
 {
     enum status status = STATUS_OK;
-    while (!status && *reader->in.at == '[')
+    while (status == STATUS_OK && *reader->in.at == '[')
         status = open_array(reader);
     return status;
 }
@@ -258,10 +258,10 @@ static enum status read_leaves(struct reader *reader)
 {
     enum leaf leaf = *reader->in.at == '"' ? LEAF_STRING : LEAF_NUMBER;
     if (reader->leaf && (reader->leaf != leaf || reader->leaf_depth != reader->depth))
-        return fail_element(reader);
+        return refuse_element(reader);
     size_t before = reader->tensor->value_count + reader->tensor->string_count;
     enum status status = leaf == LEAF_NUMBER ? read_numbers(reader) : read_strings(reader);
-    if (status)
+    if (status != STATUS_OK)
         return status;
     reader->leaf = leaf;
     reader->leaf_depth = reader->depth;
@@ -280,9 +280,9 @@ static enum status check_length(struct reader *reader)
     if (reader->shape[level] == len)
         return STATUS_OK;
     static const size_t zeros[JSON_TENSOR_DIMS_MAX];
-    json_fail(&reader->in, reader->in.at, "%s has %zu %s%s, %s has %zu", row_of(reader->indices, level).text, len,
-              reader->depth == reader->leaf_depth ? "number" : "row", len == 1 ? "" : "s",
-              row_of(zeros, level).text, reader->shape[level]);
+    json_refuse(&reader->in, reader->in.at, "%s has %zu %s%s, %s has %zu", row_of(reader->indices, level).text, len,
+                reader->depth == reader->leaf_depth ? "number" : "row", len == 1 ? "" : "s",
+                row_of(zeros, level).text, reader->shape[level]);
     return error_hint(reader->in.err, "arrays at the same depth must have the same length");
 }
 
@@ -290,7 +290,7 @@ static enum status close_arrays(struct reader *reader)
 {
     while (reader->depth && *reader->in.at == ']') {
         enum status status = check_length(reader);
-        if (status)
+        if (status != STATUS_OK)
             return status;
         reader->depth--;
         if (reader->depth)
@@ -305,14 +305,14 @@ static enum status read_elements(struct reader *reader)
 {
     for (;;) {
         enum status status = open_arrays(reader);
-        if (!status)
+        if (status == STATUS_OK)
             status = read_leaves(reader);
-        if (!status)
+        if (status == STATUS_OK)
             status = close_arrays(reader);
-        if (status || reader->depth == 0)
+        if (status != STATUS_OK || reader->depth == 0)
             return status;
         if (!skip_comma(reader, reader->in.at))
-            return json_fail_expected(&reader->in, "',' or ']'");
+            return json_refuse_expected(&reader->in, "',' or ']'");
     }
 }
 
@@ -321,7 +321,7 @@ static enum status read_word(struct reader *reader, const char *const *names, si
 {
     struct json_string string;
     enum status status = read_string(reader, &string);
-    if (status)
+    if (status != STATUS_OK)
         return status;
     size_t index = count;
     char word[WORD_ESCAPED_MAX];
@@ -338,11 +338,11 @@ static enum status read_dtype(struct reader *reader)
     const char *start = reader->in.at;
     size_t index = DTYPE_COUNT;
     enum status status = *start == '"' ? read_word(reader, dtype_names, DTYPE_COUNT, &index) : STATUS_OK;
-    if (status)
+    if (status != STATUS_OK)
         return status;
     if (index == DTYPE_COUNT) {
-        json_fail(&reader->in, start, "\"dtype\" is %s, expected \"float32\" or \"uint8\"",
-                  json_excerpt(&reader->in, start).text);
+        json_refuse(&reader->in, start, "\"dtype\" is %s, expected \"float32\" or \"uint8\"",
+                    json_excerpt(&reader->in, start).text);
         return error_hint(reader->in.err, "leave \"dtype\" out for float32");
     }
     reader->dtype = (enum dtype)index;
@@ -351,14 +351,14 @@ static enum status read_dtype(struct reader *reader)
 
 static const char known_keys_hint[] = "the keys are \"inputs\" or its other name \"instances\", and \"dtype\"";
 
-static enum status fail_key(struct reader *reader, const char *at, size_t key)
+static enum status refuse_key(struct reader *reader, const char *at, size_t key)
 {
     if (key == KEY_COUNT)
-        json_fail(&reader->in, at, "unknown key %s", json_excerpt(&reader->in, at).text);
+        json_refuse(&reader->in, at, "unknown key %s", json_excerpt(&reader->in, at).text);
     else if (reader->has_key[key])
-        json_fail(&reader->in, at, "the key \"%s\" comes twice", key_names[key]);
+        json_refuse(&reader->in, at, "the key \"%s\" comes twice", key_names[key]);
     else
-        json_fail(&reader->in, at, "\"inputs\" and \"instances\" together; they are two names for the same");
+        json_refuse(&reader->in, at, "\"inputs\" and \"instances\" together; they are two names for the same");
     return error_hint(reader->in.err, "%s", known_keys_hint);
 }
 
@@ -366,17 +366,17 @@ static enum status read_key(struct reader *reader, size_t *ret_key)
 {
     const char *start = reader->in.at;
     if (*start != '"')
-        return json_fail_expected(&reader->in, "a key in double quotes");
+        return json_refuse_expected(&reader->in, "a key in double quotes");
     size_t key = KEY_COUNT;
     enum status status = read_word(reader, key_names, KEY_COUNT, &key);
-    if (status)
+    if (status != STATUS_OK)
         return status;
     bool is_second_input = key <= KEY_INSTANCES && (reader->has_key[KEY_INPUTS] || reader->has_key[KEY_INSTANCES]);
     if (key == KEY_COUNT || reader->has_key[key] || is_second_input)
-        return fail_key(reader, start, key);
+        return refuse_key(reader, start, key);
     reader->in.at = json_skip_space(reader->in.at);
     if (*reader->in.at != ':')
-        return json_fail_expected(&reader->in, "':' after the key");
+        return json_refuse_expected(&reader->in, "':' after the key");
     reader->in.at = json_skip_space(reader->in.at + 1);
     reader->has_key[key] = true;
     *ret_key = key;
@@ -387,7 +387,7 @@ static enum status read_member(struct reader *reader)
 {
     size_t key = KEY_COUNT;
     enum status status = read_key(reader, &key);
-    if (status)
+    if (status != STATUS_OK)
         return status;
     return key == KEY_DTYPE ? read_dtype(reader) : read_elements(reader);
 }
@@ -399,34 +399,35 @@ static enum status read_object(struct reader *reader)
     bool is_more = *reader->in.at != '}';
     while (is_more) {
         enum status status = read_member(reader);
-        if (status)
+        if (status != STATUS_OK)
             return status;
         reader->in.at = json_skip_space(reader->in.at);
         is_more = *reader->in.at == ',';
         if (is_more)
             reader->in.at = json_skip_space(reader->in.at + 1);
         else if (*reader->in.at != '}')
-            return json_fail_expected(&reader->in, "',' or '}'");
+            return json_refuse_expected(&reader->in, "',' or '}'");
     }
     reader->in.at = json_skip_space(reader->in.at + 1);
     if (reader->has_key[KEY_INPUTS] || reader->has_key[KEY_INSTANCES])
         return STATUS_OK;
-    json_fail(&reader->in, start, "an object with neither \"inputs\" nor \"instances\"");
+    json_refuse(&reader->in, start, "an object with neither \"inputs\" nor \"instances\"");
     return error_hint(reader->in.err, "%s", known_keys_hint);
 }
 
 static enum status read_document(struct reader *reader)
 {
     if (strncmp(reader->in.text, "\xEF\xBB\xBF", 3) == 0) {
-        json_fail(&reader->in, reader->in.text, "the text begins with a byte order mark, which JSON does not have");
+        json_refuse(&reader->in, reader->in.text,
+                    "the text begins with a byte order mark, which JSON does not have");
         return error_hint(reader->in.err, "send UTF-8 without a byte order mark (the bytes EF BB BF)");
     }
     reader->in.at = json_skip_space(reader->in.text);
     if (reader->in.at == reader->in.end)
-        return json_fail_expected(&reader->in, "an array, a number, a string or an object");
+        return json_refuse_expected(&reader->in, "an array, a number, a string or an object");
     enum status status = *reader->in.at == '{' ? read_object(reader) : read_elements(reader);
-    if (!status && reader->in.at != reader->in.end)
-        return json_fail_expected(&reader->in, "the end of the text");
+    if (status == STATUS_OK && reader->in.at != reader->in.end)
+        return json_refuse_expected(&reader->in, "the end of the text");
     return status;
 }
 
@@ -474,9 +475,9 @@ enum status json_tensor_read(const char *text, size_t len, struct json_tensor *t
     tensor->value_count = 0;
     tensor->string_count = 0;
     enum status status = read_document(&reader);
-    if (!status)
+    if (status == STATUS_OK)
         status = check_dtype(&reader);
-    if (status)
+    if (status != STATUS_OK)
         return status;
     tensor->dims = reader.leaf_depth;
     memcpy(tensor->shape, reader.shape, sizeof reader.shape);
