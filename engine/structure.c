@@ -1,6 +1,5 @@
 #include "engine/structure.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

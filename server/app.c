@@ -1,8 +1,8 @@
 #include "server/app.h"
 
 #include <stdlib.h>
-#include <string.h>
 
+#include "engine/registry.h"
 #include "server/describe.h"
 
 static bool write_labels(struct app *app, const struct model *model)

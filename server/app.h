@@ -15,7 +15,7 @@
 #include "engine/backend.h"
 #include "engine/batcher.h"
 #include "engine/model.h"
-#include "engine/registry.h"
+#include "engine/status.h"
 #include "server/buffer.h"
 
 struct solo;

@@ -1,7 +1,5 @@
 #include "server/describe.h"
 
-#include <string.h>
-
 #include "server/float_text.h"
 
 static void append_shape(struct buffer *out, const size_t *shape, size_t dims)

@@ -2,8 +2,6 @@
 #ifndef MLPD_SERVER_LISTEN_H
 #define MLPD_SERVER_LISTEN_H
 
-#include <stddef.h>
-
 #include "engine/status.h"
 
 enum { LISTEN_URL_MAX = 80 };

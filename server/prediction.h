@@ -9,8 +9,16 @@
 #ifndef MLPD_SERVER_PREDICTION_H
 #define MLPD_SERVER_PREDICTION_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/backend.h"
+#include "engine/batcher.h"
+#include "engine/status.h"
 #include "server/answer.h"
 #include "server/app.h"
+#include "server/buffer.h"
 #include "server/input.h"
 
 struct prediction {

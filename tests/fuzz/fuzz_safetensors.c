@@ -1,7 +1,6 @@
 /* Safetensors: the tensors of an accepted file cover its data exactly, hold its bytes, and are found by their names. */
 #include <assert.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/safetensors.h"
