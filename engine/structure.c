@@ -149,48 +149,62 @@ static bool arguments_are_balanced(const char *at, const char *end)
     return at != NULL;
 }
 
-static struct module *module_create(const char *name, size_t name_len, const char *class_name, size_t class_len,
-                                    const char *arguments, size_t arguments_len)
+static struct module *module_create(struct line name, struct line class_name, struct line arguments)
 {
     struct module *module = calloc(1, sizeof *module);
     if (!module)
         return NULL;
-    module->name = strndup(name, name_len);
-    module->class_name = strndup(class_name, class_len);
-    module->arguments = strndup(arguments, arguments_len);
+    module->name = strndup(name.text, name.len);
+    module->class_name = strndup(class_name.text, class_name.len);
+    module->arguments = strndup(arguments.text, arguments.len);
     if (module->name && module->class_name && module->arguments)
         return module;
     module_free(module);
     return NULL;
 }
 
-/* Reads "Class(arguments)" or "Class(" and says in *ret_container which it was. */
-static enum status parse_class(struct parser *parser, struct line name, struct line text, struct module **ret,
-                               bool *ret_container)
+/* A line "Class(arguments)" or "Class(", taken apart. */
+struct class_line {
+    struct line class_name, arguments;
+    bool is_container;
+};
+
+static enum status split_class(const struct parser *parser, struct line text, struct class_line *ret)
 {
-    size_t class_len = 0;
-    while (class_len < text.len && is_class_byte(text.text[class_len]))
-        class_len++;
-    if (class_len == 0 || class_len == text.len || text.text[class_len] != '(')
+    size_t n = 0;
+    while (n < text.len && is_class_byte(text.text[n]))
+        n++;
+    if (n == 0 || n == text.len || text.text[n] != '(')
         return refuse_with_hint(parser, "a module is written as Class(arguments), or as Class( before its children",
                                 "the text is what print(model) says in PyTorch, and nothing else");
-    const char *arguments = text.text + class_len + 1, *end = text.text + text.len;
-    bool container = arguments == end;
-    if (!container && end[-1] != ')')
+    const char *arguments = text.text + n + 1, *end = text.text + text.len;
+    bool is_container = arguments == end;
+    if (!is_container && *--end != ')')
         return refuse_with_hint(parser, "the \")\" of this module is missing",
                                 "close the bracket on the same line");
-    if (!container)
-        end--;
     if (!arguments_are_balanced(arguments, end))
         return refuse_with_hint(parser, "brackets in the arguments do not match",
                                 "write the line as print(model) writes it");
+    *ret = (struct class_line){{text.text, n}, {arguments, (size_t)(end - arguments)}, is_container};
+    return STATUS_OK;
+}
+
+/* Makes the module of this text, and says in *ret_container whether its children follow. */
+static enum status parse_class(struct parser *parser, struct line name, struct line text, struct module **ret,
+                               bool *ret_container)
+{
+    struct class_line line = {0};
+    enum status status = split_class(parser, text, &line);
+    if (status != STATUS_OK)
+        return status;
     if (parser->modules == MODULES_MAX)
         return refuse(parser, "this is one module more than the 4096 that are read");
-    *ret = module_create(name.text, name.len, text.text, class_len, arguments, (size_t)(end - arguments));
-    if (!*ret)
+    struct module *module = module_create(name, line.class_name, line.arguments);
+    if (!module)
         return refuse_memory(parser);
     parser->modules++;
-    *ret_container = container;
+    *ret = module;
+    *ret_container = line.is_container;
     return STATUS_OK;
 }
 

@@ -208,33 +208,55 @@ static enum status check_together(const struct options *options, struct error *e
     return STATUS_OK;
 }
 
+/* Reads the options up to the first argument that is none, or to behind a "--". A --help among them ends it. */
+static enum status parse_options(int argc, char *const *argv, int *at, struct options *options, struct error *err)
+{
+    for (; *at < argc && strncmp(argv[*at], "--", 2) == 0; ++*at) {
+        if (strcmp(argv[*at], "--help") == 0) {
+            options->command = COMMAND_HELP;
+            return STATUS_OK;
+        }
+        if (strcmp(argv[*at], "--") == 0) {
+            ++*at;
+            return STATUS_OK;
+        }
+        enum status status = parse_option(argc, argv, at, options, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+static bool is_answered_at_once(enum command command)
+{
+    return command == COMMAND_HELP || command == COMMAND_VERSION;
+}
+
+/* Reads the command, if the line begins with one, then its options. */
+static enum status parse_line(int argc, char *const *argv, int *at, struct options *options, struct error *err)
+{
+    const char *value;
+    bool has_command = *at < argc && (argv[*at][0] != '-' || !find_spec(argv[*at], &value));
+    enum status status = has_command ? parse_command(argv[(*at)++], &options->command, err) : STATUS_OK;
+    if (status != STATUS_OK || is_answered_at_once(options->command))
+        return status;
+    return parse_options(argc, argv, at, options, err);
+}
+
 enum status options_parse(int argc, char *const *argv, struct options *ret, struct error *err)
 {
     struct options options = {.command = COMMAND_SERVE};
     int at = 1;
     enum status status = set_defaults(&options, err);
-    if (status == STATUS_OK && at < argc && (argv[at][0] != '-' || !find_spec(argv[at], &(const char *){NULL})))
-        status = parse_command(argv[at++], &options.command, err);
-    if (status == STATUS_OK && (options.command == COMMAND_HELP || options.command == COMMAND_VERSION))
-        at = argc;
-    for (; status == STATUS_OK && at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
-        if (strcmp(argv[at], "--help") == 0) {
-            *ret = (struct options){.command = COMMAND_HELP};
-            return STATUS_OK;
-        }
-        if (strcmp(argv[at], "--") == 0) {
-            at++;
-            break;
-        }
-        status = parse_option(argc, argv, &at, &options, err);
+    if (status == STATUS_OK)
+        status = parse_line(argc, argv, &at, &options, err);
+    if (status == STATUS_OK && !is_answered_at_once(options.command)) {
+        options.files = argv + at;
+        options.file_count = at < argc ? (size_t)(argc - at) : 0;
+        if (!options.rows_max)
+            options.rows_max = options.queue_max < ROWS_MAX_DEFAULT ? options.queue_max : ROWS_MAX_DEFAULT;
+        status = check_together(&options, err);
     }
-    if (status != STATUS_OK)
-        return status;
-    options.files = argv + at;
-    options.file_count = at < argc ? (size_t)(argc - at) : 0;
-    if (!options.rows_max)
-        options.rows_max = options.queue_max < ROWS_MAX_DEFAULT ? options.queue_max : ROWS_MAX_DEFAULT;
-    status = check_together(&options, err);
     if (status == STATUS_OK)
         *ret = options;
     return status;
