@@ -1,4 +1,5 @@
 /* The daemon: the app, its queue and its HTTP server, from start to the last answer. */
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,8 +15,9 @@
 #include "server/solo.h"
 
 enum {
-    DRAIN_TIMEOUT_MS = 30000,  /* for what has begun when the signal comes */
-    FILES_BESIDE_SOCKETS = 64, /* descriptors that the process needs beside its connections */
+    DRAIN_TIMEOUT_MS = 30000,      /* for what has begun when the signal comes */
+    FILES_BESIDE_SOCKETS = 64,     /* descriptors that the process needs beside its connections */
+    MAPPED_BYTES_MIN = 256 * 1024, /* what is larger is no small request's, and need not be kept */
 };
 
 static double now_ms(void)
@@ -113,6 +115,13 @@ static enum status serve(const struct options *options, struct app *app, const s
     return status;
 }
 
+/* A piece of memory of this size is mapped for itself, always, and so is the system's again when it is freed. Left alone,
+ * malloc raises the size to that of the largest piece it has seen, and what a flood of large bodies took stays. */
+static void return_large_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
+}
+
 int command_serve(const struct options *options)
 {
     double started_ms = now_ms();
@@ -120,6 +129,7 @@ int command_serve(const struct options *options)
     struct error err;
     sigset_t signals;
     block_signals(&signals);
+    return_large_memory();
     enum status status = command_open_app(options, &app, &err);
     if (status != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);

@@ -1,6 +1,7 @@
 #include "server/http_exchange.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -124,6 +125,7 @@ void exchange_give_back(struct exchange_pool *pool, struct exchange *exchange)
         pthread_mutex_unlock(&pool->lock);
     } else {
         exchange_free(pool, exchange);
+        atomic_store(&pool->flooded, true);
     }
     atomic_fetch_sub(&pool->alive, 1);
 }
@@ -142,6 +144,8 @@ void exchange_pool_sweep(struct exchange_pool *pool)
         if (atomic_load(&exchange->reading_body) && client_has_gone(exchange->fd))
             shutdown(exchange->fd, SHUT_RDWR); /* which libmicrohttpd does see */
     pthread_mutex_unlock(&pool->lock);
+    if (atomic_exchange(&pool->flooded, false))
+        malloc_trim(0); /* the freed pieces lie between others, where free alone leaves them to the process */
 }
 
 void exchange_refuse_code(struct exchange *exchange, unsigned code, const struct error *err)

@@ -38,6 +38,7 @@ struct exchange_pool {
     const struct http_options *options;
     void *context;
     atomic_size_t alive;
+    atomic_bool flooded; /* there were more than are kept; some have been freed since the last sweep */
 
     pthread_mutex_t lock; /* guards all below, and the links of every exchange */
     struct exchange *first_alive;
@@ -55,7 +56,7 @@ struct exchange *exchange_take(struct exchange_pool *pool, struct http_server *s
                                struct MHD_Connection *connection, int fd);
 void exchange_give_back(struct exchange_pool *pool, struct exchange *exchange);
 
-/* Shuts down the sockets of clients that have gone in the middle of their request. libmicrohttpd's epoll loop overlooks an
+/* Returns to the system what a flood of requests took, and shuts down the sockets of clients that have gone in the middle of their request. libmicrohttpd's epoll loop overlooks an
  * end of stream that comes with the last bytes of a piece of a body, and would keep the connection until it times out. */
 void exchange_pool_sweep(struct exchange_pool *pool);
 

@@ -172,8 +172,15 @@ class Daemon:
 
     def memory_peak(self):
         """VmHWM: the most bytes that have been resident since the start."""
+        return self._memory("VmHWM")
+
+    def memory(self):
+        """VmRSS: the bytes that are resident now."""
+        return self._memory("VmRSS")
+
+    def _memory(self, field):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024
+        return int(re.search(field + r":\s+(\d+) kB", status).group(1)) * 1024
 
 
 class NotStarted(AssertionError):

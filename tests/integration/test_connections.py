@@ -164,6 +164,26 @@ def test_a_connection_whose_client_has_left_is_closed_and_not_kept_until_a_time_
         assert descriptors(running) <= before
 
 
+@pytest.mark.parametrize("length, sent", [(1 << 20, 300000), (100000, 99000)], ids=["large bodies", "usual bodies"])
+def test_what_a_flood_of_abandoned_uploads_took_goes_back_to_the_system(length, sent):
+    """Some memory is kept for later, 64 KiB for each of 256 requests; all else goes back."""
+    if harness.SANITIZED:
+        pytest.skip("a sanitizer keeps freed memory")
+    with Daemon() as running:
+        assert running.predict(ROWS[0].tobytes()).status == 200
+        before, part = running.memory(), post("/predict", bytes(length))[:sent]
+        flood = [RawConnection(running.port) for _ in range(800)]
+        for raw in flood:
+            raw.send(part)
+        for raw in flood:
+            raw.close()
+        end = time.monotonic() + 40
+        while running.memory() - before > 36 << 20 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert running.memory() - before <= 36 << 20
+        assert running.predict(ROWS[0].tobytes()).status == 200
+
+
 BAD_FRAMING = {
     "no request line": b"\r\n\r\n\r\n", "nonsense": b"\x00\x01\x02\xff\r\n\r\n", "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "a lone word": b"hello\r\n\r\n", "a length that is no number": post("/predict", b"x").replace(b": 1\r", b": one\r"),
