@@ -38,7 +38,8 @@ SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
 HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
-BENCH_SOURCES := $(wildcard tests/bench/bench_*.c)
+BENCH_SOURCES := $(wildcard tests/bench/*.c)
+BENCH_PYTHON = $(or $(PYTHON),/usr/bin/python3) -B
 LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES))
 
 .PHONY: all
@@ -63,7 +64,18 @@ fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets
 fuzz-run: fuzz ## replay known crashes, then fuzz each target for FUZZ_SECONDS (10)
 	@sh scripts/fuzz.sh
 
-.PHONY: bench-kernels
+.PHONY: bench bench-peers bench-publish bench-kernels
+BENCH_PROGRAMS := bench_kernels kernel_worker ceiling_mhd ceiling_epoll count_allocations.so
+bench: ## mlpd beside the ceilings, OpenBLAS and ONNX Runtime, into build/bench; less than 10 minutes on an idle machine
+	@sh scripts/install-deps.sh run bench
+	@$(MAKE) -s SAN= build/mlpd $(BENCH_PROGRAMS:%=build/release/tests/bench/%)
+	@$(BENCH_PYTHON) scripts/bench.py $(ARGS)
+bench-peers: ## mlpd beside Triton, FastAPI and LitServe, which it installs into build/bench/peers
+	@sh scripts/install-deps.sh run bench
+	@$(MAKE) -s SAN= build/mlpd
+	@$(BENCH_PYTHON) scripts/bench_peers.py $(ARGS)
+bench-publish: ## put the last results into README.md and tests/bench/
+	@$(BENCH_PYTHON) scripts/bench.py --publish
 bench-kernels: $(B)/tests/bench/bench_kernels ## what the kernels reach of this processor's peak
 	@$<
 
@@ -106,6 +118,11 @@ $(B)/%.o: %.c Makefile
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libmlpd.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_UNIT)
+
+$(B)/tests/bench/bench_kernels $(B)/tests/bench/kernel_worker: $(B)/tests/bench/peak.o
+$(B)/tests/bench/%.so: tests/bench/%.c Makefile
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -shared -o $@ $<
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libmlpd.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)

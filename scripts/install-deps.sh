@@ -7,6 +7,7 @@
 #   lint      clang, clang-tidy, clang-format, cppcheck, shellcheck
 #   fuzz      clang with libFuzzer
 #   train     Python with venv and pip, for scripts/train.py
+#   bench     wrk, taskset, OpenBLAS, and Python with venv and pip, for scripts/bench.py
 #   fresh     mmdebstrap, for scripts/test-fresh.sh
 #
 # On Debian and its relatives apt-get does the work, as root or through sudo, and asks nothing. Elsewhere the missing
@@ -41,6 +42,11 @@ fuzz     command:clang             clang                       clang            
 fuzz     fuzzer:-                  libclang-rt-dev|libclang-rt-14-dev|libclang-common-14-dev  compiler-rt  compiler-rt  compiler-rt  clang
 train    python:venv               python3-venv                python3              python3            python          python3
 train    python:pip                python3-pip                 python3-pip          py3-pip            python-pip      python3-pip
+bench    command:wrk               wrk                         wrk                  wrk                wrk             wrk
+bench    command:taskset           util-linux                  util-linux           util-linux         util-linux      util-linux
+bench    -                         libopenblas0                openblas             openblas           openblas        libopenblas0
+bench    python:venv               python3-venv                python3              python3            python          python3
+bench    python:pip                python3-pip                 python3-pip          py3-pip            python-pip      python3-pip
 fresh    command:mmdebstrap        mmdebstrap                  mmdebstrap           -                  -               -
 fresh    command:curl              curl                        curl                 curl               curl            curl
 fresh    command:pkill             procps                      procps-ng            procps             procps-ng       procps
@@ -187,7 +193,7 @@ name_what_is_missing() {
 
 if [ $# -eq 0 ]; then set -- run; fi
 for group in "$@"; do
-    echo "$TABLE" | grep -q "^$group " || fail "unknown group '$group'; the groups are: run test sanitize lint fuzz train fresh"
+    echo "$TABLE" | grep -q "^$group " || fail "unknown group '$group'; the groups are: run test sanitize lint fuzz train bench fresh"
 done
 GROUPS_WANTED="$*"
 

@@ -8,13 +8,12 @@
  * of their pixels, in runs as margins are; what is zero after each ReLU is printed. A batch's share of the peak counts
  * the multiplications with zeros that were skipped, so it may exceed 100 %.
  */
-#include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "kernels/kernels.h"
+#include "tests/bench/peak.h"
 
 enum {
     LAYERS = 3,
@@ -34,13 +33,6 @@ struct network {
     struct packed_linear layers[LAYERS];
     void *scratch;
 };
-
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
 
 static void *allocate(size_t bytes)
 {
@@ -97,43 +89,11 @@ static void network_run(const struct network *network, float *const activations[
 /* Microseconds for one batch, from as many as fill a sample. */
 static double time_batch(const struct network *network, float *const activations[LAYERS + 1], size_t rows)
 {
-    double start = now_us(), end = start;
+    double start = thread_cpu_us(), end = start;
     size_t runs = 0;
-    for (; end - start < SAMPLE_US; end = now_us(), runs++)
+    for (; end - start < SAMPLE_US; end = thread_cpu_us(), runs++)
         network_run(network, activations, rows);
     return (end - start) / (double)runs;
-}
-
-/* GFLOP/s of independent multiply-adds, as many as keep every unit busy; one function for each width of register. */
-#define PEAK_FUNCTION(name, isa, vector, set1, multiply_add)                                               \
-    __attribute__((target(isa))) static double name(void)                                                  \
-    {                                                                                                      \
-        enum { CHAINS = 12, TURNS = 40000 };                                                               \
-        vector sum[CHAINS], a = set1(1.0F), b = set1(1e-9F);                                               \
-        for (int c = 0; c < CHAINS; c++)                                                                   \
-            sum[c] = set1((float)c);                                                                       \
-        const size_t lanes = sizeof a / sizeof(float);                                                     \
-        double start = now_us();                                                                           \
-        for (int turn = 0; turn < TURNS; turn++)                                                           \
-            _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sum[c] = multiply_add(sum[c], a, b); \
-        double us = now_us() - start;                                                                      \
-        for (int c = 0; c < CHAINS; c++) {                                                                 \
-            volatile __typeof__(a) kept = sum[c];                                                          \
-            (void)kept;                                                                                    \
-        }                                                                                                  \
-        return 2.0 * CHAINS * TURNS * (double)lanes / us * 1e-3;                                           \
-    }
-
-#define SSE_MULTIPLY_ADD(x, a, b) _mm_add_ps(_mm_mul_ps(x, a), b)
-PEAK_FUNCTION(peak_generic, "sse2", __m128, _mm_set1_ps, SSE_MULTIPLY_ADD)
-PEAK_FUNCTION(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps)
-PEAK_FUNCTION(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps)
-
-static double measure_peak(const struct kernels *table)
-{
-    if (strcmp(table->name, "avx512") == 0)
-        return peak_avx512();
-    return strcmp(table->name, "avx2") == 0 ? peak_avx2() : peak_generic();
 }
 
 static int ascending(const void *a, const void *b)
@@ -206,7 +166,7 @@ int main(int argc, char **argv)
 
     for (size_t round = 0; round < ROUNDS; round++)
         for (size_t t = 0; t < tables; t++) {
-            results[t].peak[round] = measure_peak(networks[t].table);
+            results[t].peak[round] = peak_gflops(networks[t].table->name);
             for (size_t b = 0; b < BATCHES; b++)
                 for (size_t i = 0; i < INPUTS; i++)
                     results[t].us[i][b][round] = time_batch(&networks[t], activations[i], batches[b]);

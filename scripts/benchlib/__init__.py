@@ -1,0 +1,1 @@
+"""What scripts/bench.py and scripts/bench_peers.py share. Only the standard library."""
