@@ -13,7 +13,6 @@ taskset, OpenBLAS and venv.
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import re
 import socket
@@ -32,9 +31,9 @@ BUDGET_S = 570
 STARTED = time.monotonic()
 
 
-def mlpd(name, cores, *options, command=(MLPD,), env=None):
+def mlpd(name, cores, env=None):
     port = load.free_port()
-    return load.Server(name, [*command, "serve", "--port", port, *options], port, cores, env)
+    return load.Server(name, [MLPD, "serve", "--port", port], port, cores, env)
 
 
 def ceilings(body, answer, cores):
@@ -79,7 +78,7 @@ def measure_body(body, cores, plan):
                 for server in servers:
                     windows[server.name].append(wrk.run(server, connections, plan.seconds))
             results[connections] = {name: load.medians(list_) for name, list_ in windows.items()}
-            say(f"{body.name}, {connections} connections: " +
+            say(f"{body.name}, connections: {connections}: " +
                 ", ".join(f"{name} {row['rps']:.0f}/s {row['cpu_us']:.1f} us" for name, row in
                           results[connections].items()))
     return results
@@ -145,16 +144,19 @@ def measure_start(cores, plan):
             "rss_mib": statistics.median(memory), "weights_mib": weights}
 
 
-def count_allocations(body, requests):
+def count_allocations(body, cores, requests):
     """What mlpd's own code allocates while it answers so many requests one after the other, from start to end."""
     out = OUT / "allocations"
-    server = mlpd("mlpd-allocations", "0-%d" % (os.cpu_count() - 1),
-                  env={"LD_PRELOAD": str(BENCH / "count_allocations.so"), "COUNT_ALLOCATIONS_FILE": str(out)})
+    out.unlink(missing_ok=True)
+    server = mlpd("mlpd-allocations", cores.two, env={"LD_PRELOAD": str(BENCH / "count_allocations.so"),
+                                                      "COUNT_ALLOCATIONS_FILE": str(out)})
     try:
         for _ in range(requests // 100):
             server.post_many(body, 100)
     finally:
         server.stop()
+    if not out.is_file() or int(out.read_text()) == 0:
+        raise Failed("the counter of allocations saw none, not even at the start")
     return int(out.read_text())
 
 
@@ -175,7 +177,7 @@ def measure_memory(kinds, cores, plan):
         last = {"requests": served, "rss_mib": server.rss_mib()}
     finally:
         server.stop()
-    few, many = count_allocations(body, 1000), count_allocations(body, 5000)
+    few, many = count_allocations(body, cores, 1000), count_allocations(body, cores, 5000)
     return {"first": first, "last": last, "allocations_per_request": (many - few) / 4000}
 
 

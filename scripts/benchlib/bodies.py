@@ -94,9 +94,10 @@ def bodies(images):
 
 
 def kernel_inputs(images):
-    """Writes the float32 files that the workers read: the images, and as many without a zero."""
+    """Writes the float32 files that the workers read: the images, and the same with something in each dark pixel."""
     rng = random.Random(2)
+    dense = [bytes(byte or rng.randint(1, 10) for byte in image) for image in images]
     paths = OUT / "fashion.f32", OUT / "dense.f32"
     paths[0].write_bytes(b"".join(floats(image).tobytes() for image in images))
-    paths[1].write_bytes(array.array("f", [rng.uniform(0.05, 0.95) for _ in range(IMAGES * PIXELS)]).tobytes())
+    paths[1].write_bytes(b"".join(floats(image).tobytes() for image in dense))
     return paths

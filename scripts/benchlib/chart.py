@@ -49,7 +49,8 @@ class Panel:
         return self.y + self.height * (1 - value / self.top)
 
     def frame(self, title, note):
-        parts = [text(self.x - 38, self.y - 46, title, kind="title"), text(self.x - 38, self.y - 30, note, kind="small")]
+        parts = [text(self.x - 38, self.y - 46, title, kind="title"),
+                 text(self.x - 38, self.y - 30, note, kind="small")]
         for i in range(round(self.top / self.step) + 1):
             y = self.at(i * self.step)
             parts.append(f'<line class="grid" x1="{self.x}" x2="{self.x + self.width}" y1="{y:.1f}" y2="{y:.1f}"/>\n')
@@ -127,11 +128,11 @@ def kernel_panel(results):
                          f"by batch; {kernels['kernels']}; solid: images with their zeros, dashed: without a zero"),
              f'<line x1="{panel.x}" x2="{panel.x + panel.width}" y1="{y:.1f}" y2="{y:.1f}" '
              f'stroke="{COLOURS["peak"]}" stroke-width="2" stroke-dasharray="2 3"/>\n',
-             text(panel.x + 6, y - 6, "peak of multiply-adds", kind="small")]
+             text(panel.x + panel.width, y - 6, "peak of multiply-adds, nothing skipped", "end", "small")]
     parts += [panel.line(values, COLOURS[engine], name == "dense") for engine, name, values in series]
     engines = dict.fromkeys(engine for engine, *_ in series)
-    return "".join(parts) + panel.batch_labels() + legend(20, 652, [(COLOURS[e], NAMES.get(e, e), False)
-                                                                   for e in engines])
+    entries = [(COLOURS[engine], NAMES.get(engine, engine), False) for engine in engines]
+    return "".join(parts) + panel.batch_labels() + legend(20, 652, entries)
 
 
 def draw(results):

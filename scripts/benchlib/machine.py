@@ -51,7 +51,7 @@ def about():
         "date": time.strftime("%Y-%m-%d"),
         "kernel": platform.release(),
         "compiler": first_line("gcc", "--version"),
-        "wrk": " ".join(first_line("wrk", "-v").split()[:2]),
+        "wrk": "wrk " + (re.findall(r"\d+\.\d+\.\d+", first_line("wrk", "-v")) or ["?"])[0],
         "libmicrohttpd": libmicrohttpd_version(),
         "mlpd": first_line(str(ROOT / "build/mlpd"), "--version"),
         "commit": first_line("git", "describe", "--always", "--dirty"),

@@ -4,8 +4,9 @@ import re
 import shutil
 
 from . import targets
-from .kernels import BATCHES
+from .kernels import BATCHES, FULL, INPUTS
 from .machine import OUT, ROOT, Failed
+from .targets import percent
 
 REST = "<!-- what follows stays out of the README -->"
 SERVERS = ("mlpd", "libmicrohttpd", "epoll")
@@ -31,9 +32,10 @@ def time_us(value):
 def head(about):
     text = (f"{about['processor']}, {about['cores']} cores, Linux {about['kernel']}, {about['date']}. "
             f"mlpd {about['mlpd'].split()[-1]} ({about['commit']}), libmicrohttpd {about['libmicrohttpd']}, "
-            f"{about['compiler']}, {about['wrk']}; {about['images']}. Medians of {about['rounds']} interleaved "
-            f"rounds of {about['seconds']} s; other programs took {about['others']:.1%} of the cores"
-            + (f", the host {about['stolen']:.1%}" if about.get("stolen", 0) >= 0.001 else "") + ".\n")
+            f"{about['compiler']}, {about['wrk']}; {about['images']}. Medians of interleaved "
+            f"rounds: {about['rounds']} of {about['seconds']} s; other programs took "
+            f"{percent(about['others'], '.1f')} of the cores"
+            + (f", the host {percent(about['stolen'], '.1f')}" if about.get("stolen", 0) >= 0.001 else "") + ".\n")
     if about["quick"]:
         text += "\n**A quick run, which says that the measuring works, and nothing more.**\n"
     return text
@@ -52,7 +54,7 @@ def http_table(results):
             mlpd, mhd, epoll = (by_server[name] for name in SERVERS)
             images = f" ({rate(mlpd['images_per_s'])} images)" if body["images"] > 1 else ""
             rows.append([body["text"], connections, rate(mlpd["rps"]) + images, rate(mhd["rps"]), rate(epoll["rps"]),
-                         f"{mlpd['rps'] / mhd['rps']:.0%}",
+                         percent(mlpd["rps"] / mhd["rps"]),
                          " / ".join(time_us(mlpd[name]) for name in ("p50_us", "p99_us", "p999_us")),
                          time_us(mlpd["cpu_us"]), time_us(mhd["cpu_us"]), f"{mlpd['rss_mib']:.1f}"])
     return table(["body", "connections", "mlpd, requests/s", "libmicrohttpd", "bare epoll", "of libmicrohttpd",
@@ -61,17 +63,15 @@ def http_table(results):
 
 def kernel_table(results):
     kernels = results["kernels"]
-    engines = [name for name in ENGINES if name in kernels["us_per_image"]]
+    us = kernels["us_per_image"]
+    engines = [name for name in ENGINES if name in us]
     rows = []
     for batch in map(str, BATCHES):
-        row = [batch]
-        for name in ("fashion", "dense"):
-            us = {engine: kernels["us_per_image"][engine][name][batch] for engine in engines}
-            row += [rate(1e6 / us["mlpd"]), f"{targets.peak_us(kernels) / us['mlpd']:.0%}",
-                    *(rate(1e6 / us[engine]) for engine in engines[1:])]
-        rows.append(row)
-    columns = ["mlpd, {}", "of the peak", *(ENGINES[engine] for engine in engines[1:])]
-    return table(["batch", *(column.format(name) for name in ("zeros", "dense") for column in columns)], rows)
+        full = us["mlpd"][FULL][batch]
+        rows.append([batch, *(rate(1e6 / us[engine][name][batch]) for name in INPUTS for engine in engines),
+                     rate(1e6 / full), percent(targets.peak_us(kernels) / full)])
+    columns = [f"{name}: {ENGINES[engine]}" for name in ("zeros", "dense") for engine in engines]
+    return table(["batch", *columns, "nothing to skip: mlpd", "of the peak"], rows)
 
 
 def every_figure(results):
@@ -81,7 +81,7 @@ def every_figure(results):
             for name, row in by_server.items():
                 rows.append([body["text"], connections, name, f"{row['rps']:.0f}", f"{row['images_per_s']:.0f}",
                              *(f"{row[key]:.0f}" for key in ("p50_us", "p99_us", "p999_us")), f"{row['cpu_us']:.1f}",
-                             f"{row['server_busy']:.0%}", f"{row['rss_mib']:.1f}", f"{row['others']:.1%}"])
+                             percent(row["server_busy"]), f"{row['rss_mib']:.1f}", percent(row["others"], ".1f")])
     return table(["body", "connections", "server", "requests/s", "images/s", "p50 µs", "p99 µs", "p99.9 µs",
                   "CPU µs/request", "server busy", "MiB", "others"], rows)
 
@@ -104,8 +104,9 @@ def whole(results):
         f"{start['ms']:.1f} ms (median of {start['starts']}, {start['ms_least']:.1f} at least), and "
         f"{start['rss_mib']:.1f} MiB after it.\n",
         f"Kernels, images/s on one core, {kernels['kernels']}; the measured peak of {kernels['peak_gflops']:.0f} "
-        f"GFLOP/s would be {rate(peak)} images/s if no zero were skipped, so more than 100 % is what skipping gains"
-        f"{ort}, on one thread. zeros: {about['images']}; dense: no zero.\n",
+        f"GFLOP/s would be {rate(peak)} images/s{ort}, one thread. zeros: {about['images']}, of which mlpd skips inputs "
+        "and activations that are zero; dense: the same with noise in each dark pixel, activations are still zero; "
+        "nothing to skip: a bias so high that no activation is zero.\n",
         kernel_table(results),
         "What was set out to be reached:\n",
         targets_table(results),

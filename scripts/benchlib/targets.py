@@ -1,8 +1,13 @@
 """What mlpd set out to reach, and whether this run did: only ratios and sums within one run."""
 import json
 
-from .kernels import BATCHES, FLOPS_PER_IMAGE
+from .kernels import BATCHES, FLOPS_PER_IMAGE, FULL
 from .machine import OUT
+
+
+def percent(value, form=".0f"):
+    return f"{value * 100:{form}} %"
+
 
 FULL_BATCHES = (48, 64, 256, 1024)
 PARTIAL_BATCHES = (7, 13, 65)
@@ -24,10 +29,10 @@ def peak_us(kernels):
 def kernel_targets(results):
     kernels = results["kernels"]
     us = kernels["us_per_image"]["mlpd"]
-    share = {batch: peak_us(kernels) / us["dense"][str(batch)] for batch in FULL_BATCHES}
+    share = {batch: peak_us(kernels) / us[FULL][str(batch)] for batch in FULL_BATCHES}
     worst = min(share, key=share.get)
-    yield target(1, "90 % of the FMA peak from batch 48 on, dense", f"{share[worst]:.0%} at batch {worst}, the least",
-                 share[worst] >= 0.9)
+    yield target(1, "90 % of the FMA peak from batch 48 on, where no zero can be skipped",
+                 f"{percent(share[worst])} at batch {worst}, the least", share[worst] >= 0.9)
     for name, least in (("fashion", 2.8), ("dense", 1.7)):
         wanted = f"batch 1, {name}: {least} times ONNX Runtime"
         if "ort" not in kernels["us_per_image"]:
@@ -35,11 +40,11 @@ def kernel_targets(results):
             continue
         ratio = kernels["us_per_image"]["ort"][name]["1"] / us[name]["1"]
         yield target(1, wanted, f"{ratio:.2f} times", ratio >= least)
-    loss = {batch: us["dense"][str(batch)] / min(us["dense"][str(n)] for n in BATCHES if n < batch) - 1
+    loss = {batch: us[FULL][str(batch)] / min(us[FULL][str(n)] for n in BATCHES if n < batch) - 1
             for batch in PARTIAL_BATCHES}
     worst = max(loss, key=loss.get)
-    yield target(1, "batches 7, 13, 65: less than 15 % more time per row than the best smaller batch, dense",
-                 f"{loss[worst]:+.0%} at batch {worst}, the most", loss[worst] < 0.15)
+    yield target(1, "batches 7, 13, 65: less than 15 % more time per row than the best smaller batch, nothing skipped",
+                 f"{percent(loss[worst], '+.0f')} at batch {worst}, the most", loss[worst] < 0.15)
 
 
 def peer_targets():
@@ -73,15 +78,18 @@ def request_targets(results):
                  row["p50_us"] <= allowed)
     for name, least in (("png", 0.75), ("json", 0.5)):
         ratio = results["http"][name]["rows"]["64"]["mlpd"]["rps"] / raw["64"]["mlpd"]["rps"]
-        yield target(4, f"{name.upper()}, 64 connections: {least:.0%} of the raw rate", f"{ratio:.0%}", ratio >= least)
+        yield target(4, f"{name.upper()}, 64 connections: {percent(least)} of the raw rate",
+                     percent(ratio), ratio >= least)
 
 
 def large_targets(results):
     rate = 1e6 / results["kernels"]["us_per_image"]["mlpd"]["fashion"]["256"]
-    for name, text in (("images256", "256"), ("images1024", "1,024")):
-        rows = results["http"][name]["rows"]
-        best = max(rows.values(), key=lambda row: row["mlpd"]["images_per_s"])["mlpd"]["images_per_s"] / rate
-        yield target(5, f"{text} images in a body: 85 % of the kernel's rate at batch 256", f"{best:.0%}", best >= 0.85)
+    for name, text, images in (("images256", "256", 256), ("images1024", "1,024", 1024)):
+        rows = results["http"][name]["rows"].values()
+        best = max((row["mlpd"] for row in rows), key=lambda row: row["images_per_s"])
+        share, by_cpu = best["images_per_s"] / rate, images / best["cpu_us"] * 1e6 / rate
+        yield target(5, f"{text} images in a body: 85 % of the kernel's rate at batch 256",
+                     f"{percent(share)} ({percent(by_cpu)} by CPU time)", share >= 0.85)
     two = results["two_cores"]["images1024"]
     ratio = two["two"]["images_per_s"] / two["one"]["images_per_s"]
     yield target(5, "two idle cores share a body of 1,024 images (1 connection): faster than one by a fifth at least",
@@ -89,10 +97,11 @@ def large_targets(results):
 
 
 def other_targets(results):
-    two = results["two_cores"]["raw"]
+    two_cores = results["two_cores"]
+    two = two_cores["raw"]
     growth = two["two"]["cpu_us"] / two["one"]["cpu_us"] - 1
     yield target(6, "raw, 64 connections: CPU per request on two server cores at most 10 % over one",
-                 f"{growth:+.0%}" + (", wrk shares the second core" if results["two_cores"]["wrk_shares"] else ""),
+                 percent(growth, "+.0f") + (", wrk shares the second core" if two_cores["wrk_shares"] else ""),
                  growth <= 0.1)
     memory, start = results["memory"], results["start"]
     yield target(7, "no heap allocation of mlpd's own per request", f"{memory['allocations_per_request']:.3f}",

@@ -102,7 +102,8 @@ static void make_reply(const char *path)
     struct answer answer = answer_read(path);
     char head[128];
     int len = snprintf(head, sizeof head,
-                       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", answer.len);
+                       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                       answer.len);
     reply = (struct answer){.data = malloc((size_t)len + answer.len), .len = (size_t)len + answer.len};
     if (!reply.data)
         exit(EXIT_FAILURE);
@@ -127,7 +128,8 @@ int main(int argc, char **argv)
             int fd = events[i].data.fd;
             if (fd == listener)
                 accept_one(listener, epoll);
-            else if (!(connections[fd].body_left ? read_body(&connections[fd], fd) : read_head(&connections[fd], fd)))
+            else if (!(connections[fd].body_left ? read_body(&connections[fd], fd)
+                                                 : read_head(&connections[fd], fd)))
                 close(fd);
         }
     }

@@ -24,8 +24,8 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
         *data_len = 0;
         return MHD_YES;
     }
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(answer->len, answer->data, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = MHD_create_response_from_buffer(answer->len, answer->data,
+                                                                    MHD_RESPMEM_PERSISTENT);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
     enum MHD_Result sent = MHD_queue_response(connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
@@ -45,10 +45,10 @@ int main(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    struct MHD_Daemon *daemon =
-        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, (uint16_t)strtoul(argv[1], NULL, 10), NULL, NULL,
-                         on_request, &answer, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0,
-                         MHD_OPTION_CONNECTION_LIMIT, 10000U, MHD_OPTION_END);
+    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD,
+                                                 (uint16_t)strtoul(argv[1], NULL, 10), NULL, NULL, on_request,
+                                                 &answer, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0,
+                                                 MHD_OPTION_CONNECTION_LIMIT, 10000U, MHD_OPTION_END);
     if (!daemon) {
         fprintf(stderr, "%s: cannot serve on port %s\n", argv[0], argv[1]);
         return EXIT_FAILURE;

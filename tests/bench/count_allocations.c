@@ -56,6 +56,8 @@ __attribute__((destructor)) static void end(void)
     fclose(file);
 }
 
+/* The C library names the parameters otherwise. NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 void *malloc(size_t size)
 {
     count_call(__builtin_return_address(0));
@@ -98,3 +100,5 @@ char *strndup(const char *text, size_t max)
     copy[len] = '\0';
     return memcpy(copy, text, len);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

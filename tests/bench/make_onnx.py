@@ -1,4 +1,4 @@
-"""Writes the ONNX form of a model.safetensors whose Linears follow each other with ReLU between them: make_onnx.py IN OUT
+"""Writes the ONNX form of a model.safetensors, Linears with ReLU between them: make_onnx.py IN OUT
 
 needs: onnx, numpy.
 """

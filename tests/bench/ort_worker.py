@@ -1,4 +1,6 @@
-"""ONNX Runtime on one thread behind the line protocol of kernel_worker.c: ort_worker.py MODEL_ONNX FASHION_FILE DENSE_FILE
+"""ONNX Runtime on one thread behind the line protocol of kernel_worker.c:
+
+    ort_worker.py MODEL_ONNX FASHION_FILE DENSE_FILE
 
 Inputs and outputs are bound once for each batch, so that Python costs one call.
 

@@ -19,15 +19,16 @@ double thread_cpu_us(void)
         vector sum[CHAINS], a = set1(1.0F), b = set1(1e-9F);                                               \
         for (int c = 0; c < CHAINS; c++)                                                                   \
             sum[c] = set1((float)c);                                                                       \
-        double start = thread_cpu_us();                                                                           \
+        double start = thread_cpu_us();                                                                    \
         for (int turn = 0; turn < TURNS; turn++)                                                           \
             _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sum[c] = multiply_add(sum[c], a, b); \
-        double us = thread_cpu_us() - start;                                                                      \
+        double us = thread_cpu_us() - start;                                                               \
         for (int c = 0; c < CHAINS; c++) {                                                                 \
             volatile __typeof__(a) kept = sum[c];                                                          \
             (void)kept;                                                                                    \
         }                                                                                                  \
-        return 2.0 * CHAINS * TURNS * (double)(sizeof a / sizeof(float)) / us * 1e-3;                      \
+        const size_t lanes = sizeof a / sizeof(float);                                                     \
+        return 2.0 * CHAINS * TURNS * (double)lanes / us * 1e-3;                                           \
     }
 
 #define SSE_MULTIPLY_ADD(x, a, b) _mm_add_ps(_mm_mul_ps(x, a), b)
