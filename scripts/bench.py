@@ -15,6 +15,7 @@ import contextlib
 import json
 import pathlib
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -233,6 +234,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of one window")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end too
     if options.publish:
         report.publish()
         return 0

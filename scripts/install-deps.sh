@@ -45,6 +45,7 @@ train    python:pip                python3-pip                 python3-pip      
 bench    command:wrk               wrk                         wrk                  wrk                wrk             wrk
 bench    command:taskset           util-linux                  util-linux           util-linux         util-linux      util-linux
 bench    -                         libopenblas0                openblas             openblas           openblas        libopenblas0
+bench    -                         libpython3.11|libpython3.12|libpython3.13  -           -                  -                 -
 bench    python:venv               python3-venv                python3              python3            python          python3
 bench    python:pip                python3-pip                 python3-pip          py3-pip            python-pip      python3-pip
 fresh    command:mmdebstrap        mmdebstrap                  mmdebstrap           -                  -               -
