@@ -124,7 +124,7 @@ static void predict_encode(struct http_request *request)
     request->reply.code = 200;
     request->reply.content_type = answer_content_type(prediction->format);
     prediction_write(prediction, &request->reply.body);
-    solo_note_answer(app_of(request)->solo);
+    solo_note_answer(app_of(request)->solo, solo_now_ns());
 }
 
 static enum http_progress predict_decode(struct http_request *request)
@@ -138,7 +138,7 @@ static enum http_progress predict_decode(struct http_request *request)
         status = prediction_read(prediction, &input, request->body.data ? request->body.data : "",
                                  request->body.len, &err);
     if (status == STATUS_OK) {
-        if (!solo_run(app_of(request)->solo, prediction))
+        if (!solo_run(app_of(request)->solo, prediction, solo_now_ns()))
             return HTTP_PENDING;
         predict_encode(request);
         return HTTP_ANSWERED;

@@ -19,15 +19,15 @@ struct solo {
     struct batcher *batcher;
     struct executor *executor; /* of whoever holds `taken` */
     atomic_flag taken;
-    atomic_llong last_answer_ns;
-    atomic_llong last_company_ns; /* when a request last came while others were there */
+    _Atomic int64_t last_answer_ns;
+    _Atomic int64_t last_company_ns; /* when a request last came while others were there */
 };
 
-static long long now_ns(void)
+int64_t solo_now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 enum status solo_create(const struct backend *backend, struct batcher *batcher, struct solo **ret,
@@ -54,18 +54,17 @@ static bool is_short(const struct solo *solo, const struct job *job)
     return job->count <= rows_max && job->count <= solo->backend->batch_max;
 }
 
-static bool comes_alone(struct solo *solo)
+static bool comes_alone(struct solo *solo, int64_t now_ns)
 {
-    long long now = now_ns();
-    if (now - atomic_load(&solo->last_answer_ns) > GAP_NS && batcher_is_idle(solo->batcher))
-        return now - atomic_load(&solo->last_company_ns) > COMPANY_NS;
-    atomic_store(&solo->last_company_ns, now);
+    if (now_ns - atomic_load(&solo->last_answer_ns) > GAP_NS && batcher_is_idle(solo->batcher))
+        return now_ns - atomic_load(&solo->last_company_ns) > COMPANY_NS;
+    atomic_store(&solo->last_company_ns, now_ns);
     return false;
 }
 
-bool solo_run(struct solo *solo, struct prediction *prediction)
+bool solo_run(struct solo *solo, struct prediction *prediction, int64_t now_ns)
 {
-    if (!is_short(solo, &prediction->job) || !comes_alone(solo) || atomic_flag_test_and_set(&solo->taken))
+    if (!is_short(solo, &prediction->job) || !comes_alone(solo, now_ns) || atomic_flag_test_and_set(&solo->taken))
         return false;
     struct error unread; /* prediction_check tells the outcome */
     prediction_run(prediction, solo->executor, &unread);
@@ -73,9 +72,9 @@ bool solo_run(struct solo *solo, struct prediction *prediction)
     return true;
 }
 
-void solo_note_answer(struct solo *solo)
+void solo_note_answer(struct solo *solo, int64_t now_ns)
 {
-    atomic_store(&solo->last_answer_ns, now_ns());
+    atomic_store(&solo->last_answer_ns, now_ns);
 }
 
 void solo_free(struct solo *solo)

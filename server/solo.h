@@ -13,6 +13,7 @@
 #define MLPD_SERVER_SOLO_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "engine/batcher.h"
 #include "engine/status.h"
@@ -24,11 +25,14 @@ struct solo;
 enum status solo_create(const struct backend *backend, struct batcher *batcher, struct solo **ret,
                         struct error *err);
 
+/* The time that the two below go by: nanoseconds of CLOCK_MONOTONIC. */
+int64_t solo_now_ns(void);
+
 /* Runs the prediction's job if it is alone; false, and nothing done, if it is not. The outcome is prediction_check's. */
-bool solo_run(struct solo *solo, struct prediction *prediction);
+bool solo_run(struct solo *solo, struct prediction *prediction, int64_t now_ns);
 
 /* An answer has been written, on whichever way. */
-void solo_note_answer(struct solo *solo);
+void solo_note_answer(struct solo *solo, int64_t now_ns);
 
 /* Takes NULL. */
 void solo_free(struct solo *solo);
