@@ -49,11 +49,15 @@ static enum status check_kind_and_size(struct file *file, size_t bytes_max, stru
     struct stat info;
     if (fstat(file->fd, &info) < 0)
         return refuse_errno("it cannot be examined", errno, err);
-    if (!S_ISREG(info.st_mode))
-        return error_set(err, STATUS_INVALID, "this is %s, a regular file was expected", kind_text(info.st_mode));
-    if (info.st_size < 0 || (uintmax_t)info.st_size > bytes_max)
-        return error_set(err, STATUS_TOO_LARGE, "it has %jd bytes, at most %zu are read", (intmax_t)info.st_size,
-                         bytes_max);
+    if (!S_ISREG(info.st_mode)) {
+        error_set(err, STATUS_INVALID, "this is %s, a regular file was expected", kind_text(info.st_mode));
+        return error_hint(err, "name a file itself, or a link to one");
+    }
+    if (info.st_size < 0 || (uintmax_t)info.st_size > bytes_max) {
+        error_set(err, STATUS_TOO_LARGE, "it has %jd bytes, at most %zu are read", (intmax_t)info.st_size,
+                  bytes_max);
+        return error_hint(err, "check that it is the file that was meant");
+    }
     file->size = (size_t)info.st_size;
     return STATUS_OK;
 }

@@ -39,16 +39,24 @@ static void free_labels(char **labels, size_t count)
 static enum status check_labels(const struct reading *reading, const cJSON *item)
 {
     size_t want = reading->model->out_features, count = 0;
-    if (!cJSON_IsArray(item))
-        return error_set(reading->err, STATUS_INVALID, "labels is %s, an array of %zu strings was expected",
-                         json_document_kind(item), want);
+    if (!cJSON_IsArray(item)) {
+        error_set(reading->err, STATUS_INVALID, "labels is %s, an array of %zu strings was expected",
+                  json_document_kind(item), want);
+        return error_hint(
+            reading->err,
+            "write labels as [\"first\", \"second\", ...], in the order of the outputs, or leave them out");
+    }
     for (const cJSON *label = item->child; label; label = label->next, count++) {
-        if (!cJSON_IsString(label))
-            return error_set(reading->err, STATUS_INVALID, "labels[%zu] is %s, a string was expected", count,
-                             json_document_kind(label));
-        if (!utf8_is_printable(label->valuestring, strlen(label->valuestring)))
-            return error_set(reading->err, STATUS_INVALID,
-                             "labels[%zu] holds a control character or bytes that are not UTF-8", count);
+        if (!cJSON_IsString(label)) {
+            error_set(reading->err, STATUS_INVALID, "labels[%zu] is %s, a string was expected", count,
+                      json_document_kind(label));
+            return error_hint(reading->err, "write each label in double quotes");
+        }
+        if (!utf8_is_printable(label->valuestring, strlen(label->valuestring))) {
+            error_set(reading->err, STATUS_INVALID,
+                      "labels[%zu] holds a control character or bytes that are not UTF-8", count);
+            return error_hint(reading->err, "save model.json as UTF-8, each label on one line");
+        }
     }
     if (count == want)
         return STATUS_OK;
@@ -80,9 +88,11 @@ static enum status read_labels(struct reading *reading, const cJSON *item)
 static enum status read_side(const struct reading *reading, const cJSON *item, size_t *ret_side)
 {
     size_t side;
-    if (!json_document_whole(item, &side) || side < 1 || side > SIDE_MAX)
-        return error_set(reading->err, STATUS_INVALID, "input.%s must be a whole number from 1 to %d", item->string,
-                         SIDE_MAX);
+    if (!json_document_whole(item, &side) || side < 1 || side > SIDE_MAX) {
+        error_set(reading->err, STATUS_INVALID, "input.%s must be a whole number from 1 to %d", item->string,
+                  SIDE_MAX);
+        return error_hint(reading->err, "write the picture's width and height in pixels, or leave both out");
+    }
     *ret_side = side;
     return STATUS_OK;
 }
@@ -147,9 +157,11 @@ static enum status check_picture(const struct reading *reading)
     size_t width = reading->width, height = reading->height, pixels, want = reading->model->in_features;
     if (width == 0 && height == 0)
         return STATUS_OK;
-    if (width == 0 || height == 0)
-        return error_set(reading->err, STATUS_INVALID, "input has %s without %s", width ? "width" : "height",
-                         width ? "height" : "width");
+    if (width == 0 || height == 0) {
+        error_set(reading->err, STATUS_INVALID, "input has %s without %s", width ? "width" : "height",
+                  width ? "height" : "width");
+        return error_hint(reading->err, "write both, or leave both out for a square picture");
+    }
     if (!__builtin_mul_overflow(width, height, &pixels) && pixels == want)
         return STATUS_OK;
     error_set(reading->err, STATUS_INVALID, "input is a picture of %zu x %zu, but the model takes %zu features",
@@ -161,9 +173,12 @@ static enum status read_input(struct reading *reading, const cJSON *item)
 {
     static const struct key keys[] = {
         {"width", read_width}, {"height", read_height}, {"pixel_divisor", read_pixel_divisor}};
-    if (!cJSON_IsObject(item))
-        return error_set(reading->err, STATUS_INVALID, "input is %s, an object was expected",
-                         json_document_kind(item));
+    if (!cJSON_IsObject(item)) {
+        error_set(reading->err, STATUS_INVALID, "input is %s, an object was expected", json_document_kind(item));
+        return error_hint(
+            reading->err,
+            "write \"input\": {\"width\": W, \"height\": H, \"pixel_divisor\": 255}, or leave it out");
+    }
     enum status status = read_object(reading, item, "input", keys, sizeof keys / sizeof keys[0]);
     return status == STATUS_OK ? check_picture(reading) : status;
 }

@@ -258,9 +258,11 @@ static enum status add_modules(struct building *building, const struct module *m
     for (size_t i = 0; i < module->child_count; i++) {
         const struct module *child = module->children[i];
         int n = snprintf(path + len, PATH_BYTES_MAX - len, "%s%s", len ? "." : "", child->name);
-        if (n < 0 || (size_t)n >= PATH_BYTES_MAX - len)
-            return error_set(building->err, STATUS_TOO_LARGE, "the path of a module has more than %d bytes",
-                             PATH_BYTES_MAX);
+        if (n < 0 || (size_t)n >= PATH_BYTES_MAX - len) {
+            error_set(building->err, STATUS_TOO_LARGE, "the path of a module has more than %d bytes",
+                      PATH_BYTES_MAX);
+            return error_hint(building->err, "give its modules shorter names, or fewer levels");
+        }
         enum status status = add_modules(building, child, path, len + (size_t)n);
         if (status != STATUS_OK)
             return status;

@@ -89,7 +89,8 @@ static enum status list_folders(const char *path, name_filter *filter, struct na
     DIR *dir = opendir(path);
     if (!dir) {
         enum status status = errno == ENOENT || errno == ENOTDIR ? STATUS_NOT_FOUND : STATUS_IO;
-        return error_set(err, status, "the folder cannot be opened: %s", strerror(errno));
+        error_set(err, status, "the folder cannot be opened: %s", strerror(errno));
+        return error_hint(err, "let the user that mlpd runs as (uid %ld) read and enter it", (long)geteuid());
     }
     enum status status = read_names(dir, filter, names, err);
     closedir(dir);

@@ -22,6 +22,7 @@ static const size_t FILE_BYTES_MAX = (size_t)1 << 40;
 static const char FLOAT32_HINT[] =
     "save the parameters as float32: save_file({k: v.float().contiguous() for k, v in "
     "model.state_dict().items()}, \"model.safetensors\")";
+static const char SAVE_HINT[] = "save the model again: save_file(model.state_dict(), \"model.safetensors\")";
 static const char CUT_HINT[] = "the file was perhaps not copied to its end; copy it again, or save the model again";
 
 /* Where a tensor's bytes lie in the data behind the header. */
@@ -52,8 +53,9 @@ static enum status refuse_entry(const struct reading *reading, const char *name,
     va_end(args);
     size_t len = strlen(name);
     int shown = utf8_cut(name, len, NAME_SHOWN_MAX);
-    return error_set(reading->err, STATUS_INVALID, "tensor \"%.*s%s\": %s", shown, name,
-                     (size_t)shown < len ? "..." : "", what);
+    error_set(reading->err, STATUS_INVALID, "tensor \"%.*s%s\": %s", shown, name, (size_t)shown < len ? "..." : "",
+              what);
+    return error_hint(reading->err, "%s", SAVE_HINT);
 }
 
 static enum status read_dtype(const struct reading *reading, const cJSON *item, struct tensor *tensor)
@@ -70,8 +72,7 @@ static enum status read_dtype(const struct reading *reading, const cJSON *item, 
               "tensor \"%.*s\": its dtype is %s, only F32 (torch.float32) is read",
               utf8_cut(tensor->name, strlen(tensor->name), NAME_SHOWN_MAX), tensor->name,
               shown ? dtype : "no name of one");
-    error_hint(reading->err, "%s", FLOAT32_HINT);
-    return STATUS_UNSUPPORTED;
+    return error_hint(reading->err, "%s", FLOAT32_HINT);
 }
 
 static enum status read_shape(const struct reading *reading, const cJSON *item, struct tensor *tensor)
@@ -165,10 +166,12 @@ static enum status read_entry(const struct reading *reading, const cJSON *entry,
                               struct span *span)
 {
     size_t len = strlen(entry->string);
-    if (len > NAME_BYTES_MAX || !utf8_is_printable(entry->string, len))
-        return error_set(reading->err, STATUS_INVALID,
-                         "the header names a tensor with more than %d bytes, control characters or broken UTF-8",
-                         NAME_BYTES_MAX);
+    if (len > NAME_BYTES_MAX || !utf8_is_printable(entry->string, len)) {
+        error_set(reading->err, STATUS_INVALID,
+                  "the header names a tensor with more than %d bytes, control characters or broken UTF-8",
+                  NAME_BYTES_MAX);
+        return error_hint(reading->err, "%s", SAVE_HINT);
+    }
     tensor->name = strdup(entry->string);
     if (!tensor->name)
         return error_set(reading->err, STATUS_NO_MEMORY, "no memory for the name of a tensor");
@@ -192,8 +195,10 @@ static enum status check_metadata(const struct reading *reading, const cJSON *en
     bool strings = cJSON_IsObject(entry);
     for (const cJSON *item = entry->child; strings && item; item = item->next)
         strings = cJSON_IsString(item);
-    if (!strings)
-        return error_set(reading->err, STATUS_INVALID, "__metadata__ must be an object of strings");
+    if (!strings) {
+        error_set(reading->err, STATUS_INVALID, "__metadata__ must be an object of strings");
+        return error_hint(reading->err, "%s", SAVE_HINT);
+    }
     return STATUS_OK;
 }
 
@@ -203,8 +208,10 @@ static enum status check_metadata_entries(const struct reading *reading, const c
     for (const cJSON *entry = header->child; entry; entry = entry->next, entries++) {
         if (!is_metadata(entry))
             continue;
-        if (++metadata > 1)
-            return error_set(reading->err, STATUS_INVALID, "__metadata__ stands twice in the header");
+        if (++metadata > 1) {
+            error_set(reading->err, STATUS_INVALID, "__metadata__ stands twice in the header");
+            return error_hint(reading->err, "%s", SAVE_HINT);
+        }
         enum status status = check_metadata(reading, entry);
         if (status != STATUS_OK)
             return status;
@@ -250,10 +257,12 @@ static enum status check_data_bytes(const struct reading *reading, size_t end)
 {
     if (end == reading->data_bytes)
         return STATUS_OK;
-    if (end < reading->data_bytes)
-        return error_set(reading->err, STATUS_INVALID,
-                         "the header describes %zu bytes of data, %zu are there: %zu belong to no tensor", end,
-                         reading->data_bytes, reading->data_bytes - end);
+    if (end < reading->data_bytes) {
+        error_set(reading->err, STATUS_INVALID,
+                  "the header describes %zu bytes of data, %zu are there: %zu belong to no tensor", end,
+                  reading->data_bytes, reading->data_bytes - end);
+        return error_hint(reading->err, "%s", SAVE_HINT);
+    }
     error_set(reading->err, STATUS_INVALID, "the file is cut: its header promises %zu bytes of data, %zu are there",
               end, reading->data_bytes);
     return error_hint(reading->err, "%s", CUT_HINT);
@@ -310,8 +319,10 @@ static enum status read_header(const char *header, size_t len, size_t data_bytes
     struct reading reading = {.data_bytes = data_bytes, .err = err};
     cJSON *json = NULL;
     assert(header);
-    if (header[0] != '{')
-        return error_set(err, STATUS_INVALID, "this is no safetensors file: its header does not begin with \"{\"");
+    if (header[0] != '{') {
+        error_set(err, STATUS_INVALID, "this is no safetensors file: its header does not begin with \"{\"");
+        return error_hint(err, "%s", SAVE_HINT);
+    }
     enum status status = json_document_parse(header, len, &json, err);
     if (status != STATUS_OK)
         return error_prefix(err, "header: ");
@@ -337,17 +348,19 @@ static enum status read_prefix(const unsigned char prefix[PREFIX_BYTES], size_t 
         error_set(err, STATUS_INVALID,
                   "this is no safetensors file: its header would have %ju bytes, at most %zu are allowed",
                   (uintmax_t)len, HEADER_BYTES_MAX);
-        return error_hint(err, "save the model with safetensors.torch.save_file");
+        return error_hint(err, "%s", SAVE_HINT);
     }
     if (len > file_bytes - PREFIX_BYTES) {
         error_set(err, STATUS_INVALID, "the file is cut: its header has %ju bytes, %zu are there", (uintmax_t)len,
                   file_bytes - PREFIX_BYTES);
         return error_hint(err, "%s", CUT_HINT);
     }
-    if (len < 2)
-        return error_set(err, STATUS_INVALID,
-                         "this is no safetensors file: its header has %ju bytes, and \"{}\" is the shortest",
-                         (uintmax_t)len);
+    if (len < 2) {
+        error_set(err, STATUS_INVALID,
+                  "this is no safetensors file: its header has %ju bytes, and \"{}\" is the shortest",
+                  (uintmax_t)len);
+        return error_hint(err, "%s", SAVE_HINT);
+    }
     *ret_header_bytes = (size_t)len;
     return STATUS_OK;
 }

@@ -25,16 +25,11 @@ struct parser {
 
 /* ---- Refusals: each names the line, shows it, and says what was expected. ---- */
 
-static enum status refuse(const struct parser *parser, const char *expected)
+static enum status refuse(const struct parser *parser, const char *expected, const char *hint)
 {
     int shown = utf8_cut(parser->line.text, parser->line.len, SHOWN_MAX);
-    return error_set(parser->err, STATUS_INVALID, "line %zu is \"%.*s%s\": %s", parser->line_number, shown,
-                     parser->line.text, (size_t)shown < parser->line.len ? "..." : "", expected);
-}
-
-static enum status refuse_with_hint(const struct parser *parser, const char *expected, const char *hint)
-{
-    refuse(parser, expected);
+    error_set(parser->err, STATUS_INVALID, "line %zu is \"%.*s%s\": %s", parser->line_number, shown,
+              parser->line.text, (size_t)shown < parser->line.len ? "..." : "", expected);
     return error_hint(parser->err, "%s", hint);
 }
 
@@ -175,16 +170,14 @@ static enum status split_class(const struct parser *parser, struct line text, st
     while (n < text.len && is_class_byte(text.text[n]))
         n++;
     if (n == 0 || n == text.len || text.text[n] != '(')
-        return refuse_with_hint(parser, "a module is written as Class(arguments), or as Class( before its children",
-                                "the text is what print(model) says in PyTorch, and nothing else");
+        return refuse(parser, "a module is written as Class(arguments), or as Class( before its children",
+                      "the text is what print(model) says in PyTorch, and nothing else");
     const char *arguments = text.text + n + 1, *end = text.text + text.len;
     bool is_container = arguments == end;
     if (!is_container && *--end != ')')
-        return refuse_with_hint(parser, "the \")\" of this module is missing",
-                                "close the bracket on the same line");
+        return refuse(parser, "the \")\" of this module is missing", "close the bracket on the same line");
     if (!arguments_are_balanced(arguments, end))
-        return refuse_with_hint(parser, "brackets in the arguments do not match",
-                                "write the line as print(model) writes it");
+        return refuse(parser, "brackets in the arguments do not match", "write the line as print(model) writes it");
     *ret = (struct class_line){{text.text, n}, {arguments, (size_t)(end - arguments)}, is_container};
     return STATUS_OK;
 }
@@ -198,7 +191,8 @@ static enum status parse_class(struct parser *parser, struct line name, struct l
     if (status != STATUS_OK)
         return status;
     if (parser->modules == MODULES_MAX)
-        return refuse(parser, "this is one module more than the 4096 that are read");
+        return refuse(parser, "this is one module more than the 4096 that are read",
+                      "make several layers one, or serve a smaller model");
     struct module *module = module_create(name, line.class_name, line.arguments);
     if (!module)
         return refuse_memory(parser);
@@ -223,12 +217,10 @@ static bool is_compressed(struct line line)
 static enum status refuse_child(const struct parser *parser, struct line line)
 {
     if (line.text[0] != '(')
-        return refuse_with_hint(parser,
-                                "a child, written as (name): Class(...), or the \")\" of its parent was expected",
-                                "a module that has arguments and children is not read: remove the lines of its "
-                                "arguments");
-    return refuse_with_hint(parser, "a child is written as (name): Class(...)",
-                            "names are Python attributes without dots and brackets");
+        return refuse(parser, "a child, written as (name): Class(...), or the \")\" of its parent was expected",
+                      "a module that has arguments and children is not read: remove the lines of its arguments");
+    return refuse(parser, "a child is written as (name): Class(...)",
+                  "names are Python attributes without dots and brackets");
 }
 
 /* Splits "(name): Class(...)". */
@@ -239,8 +231,8 @@ static enum status split_child(const struct parser *parser, struct line line, st
     if (line.len == 0 || line.text[0] != '(')
         return refuse_child(parser, line);
     if (is_compressed(line))
-        return refuse_with_hint(parser, "equal children of a ModuleList, written as one line, are not read",
-                                "use nn.Sequential, which prints each child on a line of its own");
+        return refuse(parser, "equal children of a ModuleList, written as one line, are not read",
+                      "use nn.Sequential, which prints each child on a line of its own");
     while (n < line.len && !strchr("().", line.text[n]))
         n++;
     if (n == 1 || !starts_with(line.text + n, line.len - n, "): "))
@@ -276,7 +268,8 @@ static bool append_child(struct module *parent, struct module *child)
 static enum status open_container(struct parser *parser, struct module *module)
 {
     if (parser->depth == LEVELS_MAX)
-        return refuse(parser, "this is one level more than the 64 that are read");
+        return refuse(parser, "this is one level more than the 64 that are read",
+                      "put the children of an inner nn.Sequential into the outer one");
     parser->open[parser->depth++] = module;
     return STATUS_OK;
 }
@@ -290,8 +283,7 @@ static enum status parse_child(struct parser *parser, struct line line)
     if (status != STATUS_OK)
         return status;
     if (has_child(parent, name))
-        return refuse_with_hint(parser, "its parent already has a child of this name",
-                                "give each child its own name");
+        return refuse(parser, "its parent already has a child of this name", "give each child its own name");
     status = parse_class(parser, name, class_text, &child, &container);
     if (status != STATUS_OK)
         return status;
@@ -308,15 +300,15 @@ static enum status refuse_indent(const struct parser *parser, size_t indent)
     snprintf(expected, sizeof expected,
              "it is indented by %zu blanks, %zu were expected for a child, %zu for a \")\"", indent,
              parser->depth * INDENT, (parser->depth - 1) * INDENT);
-    return refuse_with_hint(parser, expected, "each level is indented by two blanks, as print(model) does it");
+    return refuse(parser, expected, "each level is indented by two blanks, as print(model) does it");
 }
 
 static enum status close_container(struct parser *parser)
 {
     struct module *module = parser->open[parser->depth - 1];
     if (module->child_count == 0)
-        return refuse_with_hint(parser, "it closes a module that has no children",
-                                "a module without children is written on one line, as Class()");
+        return refuse(parser, "it closes a module that has no children",
+                      "a module without children is written on one line, as Class()");
     parser->depth--;
     return STATUS_OK;
 }
@@ -330,7 +322,7 @@ static enum status parse_inner_line(struct parser *parser)
     struct line line = {parser->line.text + indent, parser->line.len - indent};
     bool closes = line.len == 1 && line.text[0] == ')';
     if (line.len == 0)
-        return refuse_with_hint(parser, "a blank line stands before the last \")\"", "remove it");
+        return refuse(parser, "a blank line stands before the last \")\"", "remove it");
     if (indent != want - (closes ? INDENT : 0))
         return refuse_indent(parser, indent);
     return closes ? close_container(parser) : parse_child(parser, line);
@@ -341,8 +333,10 @@ static enum status parse_inner_line(struct parser *parser)
 static enum status parse_root(struct parser *parser, struct module **ret_root)
 {
     bool container = false;
-    if (!next_line(parser))
-        return error_set(parser->err, STATUS_INVALID, "the text is empty; what print(model) says was expected");
+    if (!next_line(parser)) {
+        error_set(parser->err, STATUS_INVALID, "the text is empty; what print(model) says was expected");
+        return error_hint(parser->err, "write it in Python: open(\"structure.txt\", \"w\").write(f\"{model}\\n\")");
+    }
     enum status status = check_bytes(parser);
     if (status == STATUS_OK)
         status = parse_class(parser, (struct line){"", 0}, parser->line, ret_root, &container);
@@ -376,8 +370,8 @@ static enum status parse_end(struct parser *parser)
     enum status status = check_bytes(parser);
     if (status != STATUS_OK)
         return status;
-    return refuse_with_hint(parser, "the model's text ended before it",
-                            "the file holds one model and nothing else; remove what follows");
+    return refuse(parser, "the model's text ended before it",
+                  "the file holds one model and nothing else; remove what follows");
 }
 
 enum status structure_parse(const char *text, size_t len, struct module **ret_root, struct error *err)

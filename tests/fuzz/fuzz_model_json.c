@@ -37,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status == STATUS_OK)
         check_accepted(&model);
     else
-        assert(memcmp(&model, &before, sizeof model) == 0 && err.status == status && err.message[0] != '\0');
+        assert(memcmp(&model, &before, sizeof model) == 0 && err.status == status && err.message[0] != '\0' &&
+               err.hint[0] != '\0');
     return 0;
 }

@@ -43,6 +43,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status == STATUS_OK)
         check_accepted(data, size, dict);
     else
-        assert(dict == NULL && err.status == status && err.message[0] != '\0');
+        assert(dict == NULL && err.status == status && err.message[0] != '\0' && err.hint[0] != '\0');
     return 0;
 }

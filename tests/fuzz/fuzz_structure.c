@@ -68,6 +68,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status == STATUS_OK)
         check_accepted((const char *)data, size, root);
     else
-        assert(root == NULL && err.status == status && err.message[0] != '\0');
+        assert(root == NULL && err.status == status && err.message[0] != '\0' && err.hint[0] != '\0');
     return 0;
 }

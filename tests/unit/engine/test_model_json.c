@@ -35,6 +35,7 @@ static void refused(const char *text, const char *what)
     struct model model = make_model(6, 2), before = model;
     ck_assert_int_eq(model_json_parse(text, strlen(text), &model, &err), STATUS_INVALID);
     ck_assert_msg(strstr(err.message, what) != NULL, "\"%s\" has no \"%s\"", err.message, what);
+    ck_assert_str_ne(err.hint, "");
     ck_assert_mem_eq(&model, &before, sizeof model);
 }
 

@@ -36,6 +36,7 @@ static void refused_as(enum status expected, const char *header, size_t data_len
     ck_assert_ptr_null(dict);
     ck_assert_int_eq(err.status, expected);
     ck_assert_msg(strstr(err.message, what) != NULL, "\"%s\" has no \"%s\"", err.message, what);
+    ck_assert_str_ne(err.hint, "");
 }
 
 static void refused(const char *header, size_t data_len, const char *what)
