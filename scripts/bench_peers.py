@@ -90,7 +90,10 @@ class Peer:
                 "PYTHONDONTWRITEBYTECODE": "1"}
 
     def version(self):
-        return report_version(self.python, self.packages[0])
+        package = self.packages[0]
+        done = subprocess.run([self.python, "-c", f"import importlib.metadata as m; print(m.version('{package}'))"],
+                              capture_output=True, text=True, check=True)
+        return f"{package} {done.stdout.strip()}"
 
     def start(self, cores):
         """The server, and seconds to its first right answer."""
@@ -126,7 +129,7 @@ class Mlpd(Peer):
         return [ROOT / "build/mlpd", "serve", "--port", port]
 
     def version(self):
-        return about()["mlpd"].split()[-1]
+        return about()["mlpd"]
 
 
 class Triton(Peer):
@@ -202,11 +205,6 @@ class LitServe(Peer):
         return [self.python, APPS / "litserve_app.py"]
 
 
-def report_version(python, package):
-    return subprocess.run([python, "-c", f"import importlib.metadata as m; print(m.version('{package}'))"],
-                          capture_output=True, text=True, check=True).stdout.strip()
-
-
 def check(peer, server, truth):
     """The logits of each load's first body's last row are those that mlpd gives."""
     for name, kind in peer.bodies.items():
@@ -255,7 +253,7 @@ def bring_up(peers, cores, stack, starts):
         servers[peer.name] = server
         facts[peer.name] = {"title": peer.title, "version": peer.version(), "start_s": statistics.median(seconds),
                             "start_rss_mib": server.rss_mib()}
-        say(f"{peer.title} {peer.version()}: {facts[peer.name]['start_s']:.2f} s to the first answer")
+        say(f"{peer.title}: {facts[peer.name]['start_s']:.2f} s to the first answer")
         freeze(server, True)
     return servers, facts, left_out
 
@@ -315,7 +313,7 @@ def markdown(results):
     for fact in results["peers"].values():
         raw, one, numbers = fact["raw"]["64"], fact["raw"]["1"], fact["json"]["64"]
         many = max(row["images_per_s"] for row in fact["images256"].values())
-        rows.append([f"{fact['title']} {fact['version']}", report.rate(raw["rps"]), report.time_us(raw["cpu_us"]),
+        rows.append([fact["title"] + (f" ({fact['version']})" if fact["title"] != "mlpd" else ""), report.rate(raw["rps"]), report.time_us(raw["cpu_us"]),
                      report.rate(one["rps"]), report.time_us(one["p50_us"]), report.rate(numbers["rps"]),
                      report.rate(many), f"{fact['start_s']:.3f}", f"{raw['rss_mib']:.0f}"])
     text = report.head(results["about"]) + (

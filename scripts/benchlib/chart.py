@@ -143,14 +143,13 @@ def draw(results):
 
 
 def draw_peers(rows, about):
-    """rows: (name, requests/s with raw images from 64 connections), drawn as bars whose length is the logarithm's."""
+    """rows: (name, requests/s with raw images from 64 connections)."""
     rows = sorted(rows, key=lambda row: -row[1])
-    least, most = math.log10(min(value for _, value in rows)) - 0.3, math.log10(max(value for _, value in rows))
-    parts = [text(20, 30, "Requests per second, raw images, 64 connections, one server core", kind="title"),
-             text(20, 46, "logarithmic", kind="small")]
+    parts = [text(20, 30, "Requests per second, one server core", kind="title"),
+             text(20, 46, "float32 images, 64 connections", kind="small")]
     for i, (name, value) in enumerate(rows):
         y = 62 + i * 30
-        width = 480 * (math.log10(value) - least) / (most - least)
+        width = 520 * value / rows[0][1]
         colour = COLOURS["mlpd"] if name == "mlpd" else COLOURS["libmicrohttpd"]
         parts.append(text(236, y + 15, name, "end") +
                      f'<rect x="246" y="{y}" width="{width:.1f}" height="20" fill="{colour}"/>\n' +
