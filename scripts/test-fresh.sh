@@ -84,6 +84,8 @@ make_fresh() {
     rm -rf --one-file-system "$fresh"
     mkdir "$fresh"
     tar -xpf "$base" --numeric-owner -C "$fresh"
+    # Every machine and container names its loopback; mmdebstrap leaves that to them.
+    printf '127.0.0.1 localhost\n::1 localhost\n' >"$fresh/etc/hosts"
     carry_apt
 }
 
