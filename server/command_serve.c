@@ -16,6 +16,7 @@
 
 enum {
     DRAIN_TIMEOUT_MS = 30000,      /* for what has begun when the signal comes */
+    DRAIN_UPLOAD_MS = 5000,        /* and for a body that is still coming: supervisors kill after 10 s or later */
     FILES_BESIDE_SOCKETS = 64,     /* descriptors that the process needs beside its connections */
     MAPPED_BYTES_MIN = 256 * 1024, /* what is larger is no small request's, and need not be kept */
 };
@@ -71,10 +72,9 @@ static void drain(struct app *app, struct http_server *http)
 {
     atomic_store(&app->draining, true);
     http_server_stop_accepting(http);
-    size_t left = http_server_wait_idle(http, DRAIN_TIMEOUT_MS);
+    size_t left = http_server_wait_idle(http, DRAIN_UPLOAD_MS, DRAIN_TIMEOUT_MS);
     if (left)
-        fprintf(stderr, "mlpd: %zu requests had not ended after %d s and are dropped\n", left,
-                DRAIN_TIMEOUT_MS / 1000);
+        fprintf(stderr, "mlpd: %zu requests had not ended in time and are dropped\n", left);
 }
 
 static enum status serve(const struct options *options, struct app *app, const sigset_t *signals, double started_ms,

@@ -350,12 +350,16 @@ static void wait_a_step(void)
     nanosleep(&(struct timespec){.tv_nsec = WAIT_STEP_MS * 1000000L}, NULL);
 }
 
-size_t http_server_wait_idle(struct http_server *server, unsigned timeout_ms)
+size_t http_server_wait_idle(struct http_server *server, unsigned upload_ms, unsigned timeout_ms)
 {
-    atomic_size_t *alive = &server->pool.alive;
-    for (unsigned waited_ms = 0; atomic_load(alive) && waited_ms < timeout_ms; waited_ms += WAIT_STEP_MS)
+    struct exchange_pool *pool = &server->pool;
+    for (unsigned waited_ms = 0; waited_ms < timeout_ms; waited_ms += WAIT_STEP_MS) {
+        bool idle = waited_ms < upload_ms ? !atomic_load(&pool->alive) : !exchange_pool_count_whole(pool);
+        if (idle)
+            break;
         wait_a_step();
-    return atomic_load(alive);
+    }
+    return atomic_load(&pool->alive);
 }
 
 void http_server_free(struct http_server *server)

@@ -10,7 +10,7 @@
  *     struct http_server *server;
  *     if (http_server_start(&options, routes, context, &server, &err) != STATUS_OK) ...
  *     http_server_stop_accepting(server);
- *     http_server_wait_idle(server, 10000);
+ *     http_server_wait_idle(server, 1000, 10000);
  *     http_server_free(server);
  */
 #ifndef MLPD_SERVER_HTTP_H
@@ -108,8 +108,9 @@ const char *http_request_parameter(const struct http_request *request, const cha
 /* Closes the listening socket; requests under way go on. */
 void http_server_stop_accepting(struct http_server *server);
 
-/* Waits until no request is under way, or for timeout_ms. Returns how many still are. */
-size_t http_server_wait_idle(struct http_server *server, unsigned timeout_ms);
+/* Waits until no request is under way, or for timeout_ms; for one whose body is still coming only upload_ms, since its
+ * client may never send the rest. Returns how many still are under way. */
+size_t http_server_wait_idle(struct http_server *server, unsigned upload_ms, unsigned timeout_ms);
 
 /* Ends all threads and connections; requests that `start` began are waited for. Takes NULL. */
 void http_server_free(struct http_server *server);

@@ -130,6 +130,16 @@ void exchange_give_back(struct exchange_pool *pool, struct exchange *exchange)
     atomic_fetch_sub(&pool->alive, 1);
 }
 
+size_t exchange_pool_count_whole(struct exchange_pool *pool)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&pool->lock);
+    for (struct exchange *exchange = pool->first_alive; exchange; exchange = exchange->next)
+        count += !atomic_load(&exchange->reading_body);
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
 static bool client_has_gone(int fd)
 {
     char byte;

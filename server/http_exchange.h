@@ -56,6 +56,9 @@ struct exchange *exchange_take(struct exchange_pool *pool, struct http_server *s
                                struct MHD_Connection *connection, int fd);
 void exchange_give_back(struct exchange_pool *pool, struct exchange *exchange);
 
+/* How many exchanges are alive and do not wait for more of their request. */
+size_t exchange_pool_count_whole(struct exchange_pool *pool);
+
 /* Returns to the system what a flood of requests took, and shuts down the sockets of clients that have gone in the middle of their request. libmicrohttpd's epoll loop overlooks an
  * end of stream that comes with the last bytes of a piece of a body, and would keep the connection until it times out. */
 void exchange_pool_sweep(struct exchange_pool *pool);

@@ -1,5 +1,6 @@
 """SIGTERM: what is under way is answered, then the daemon ends with 0."""
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -42,6 +43,26 @@ def test_uploads_whose_clients_have_left_do_not_hold_up_the_end():
     assert running.predict(ROWS[0].tobytes()).status == 200
     running.stop()
     assert "dropped" not in running.text(), running.text()
+
+
+@pytest.mark.parametrize("begun", [
+    head("POST", "/predict", "Content-Length: 784") + bytes(100),
+    head("POST", "/nothing", "Content-Length: 784") + bytes(100),
+    head("POST", "/predict", "Transfer-Encoding: chunked") + b"310\r\nabc",
+    head("POST", "/predict", "Content-Length: 784", "Expect: 100-continue"),
+], ids=["a body", "a refused body", "a chunk", "a body that was asked for"])
+def test_uploads_that_stand_still_do_not_hold_up_the_end_for_long(begun):
+    """A supervisor kills what does not end; 20 s are far more than the few seconds that such a client is given."""
+    running = Daemon()
+    connections = [RawConnection(running.port) for _ in range(5)]
+    for raw in connections:
+        raw.send(begun)
+    assert running.predict(ROWS[0].tobytes()).status == 200
+    began = time.monotonic()
+    running.stop()
+    assert time.monotonic() - began < 20
+    for raw in connections:
+        raw.close()
 
 
 @pytest.mark.parametrize("options", [("--workers", 1, "--batch-max", 4), ("--workers", 2)], ids=str)
