@@ -114,13 +114,23 @@ inside() {
     return $status
 }
 
+# Sets port and option. The network is this machine's own, where something else may have the usual port.
+choose_port() {
+    port=8080 option=
+    while status=0 && curl -s -m 5 -o "$work/ignored" "http://127.0.0.1:$port/" || status=$? && [ $status -ne 7 ]; do
+        port=$((port + 1))
+        option="--port $port"
+    done
+    [ -z "$option" ] || echo "(port 8080 is taken here, so: sh scripts/run.sh $option)"
+}
+
 # As user $1 with home $2, serves by run.sh until the outside has had the answer to a picture.
 serve() {
-    ! curl -s -o "$work/ignored" http://127.0.0.1:8080/ || fail "something else already listens on 127.0.0.1:8080"
+    choose_port
     # shellcheck disable=SC2016 # the shell inside expands these
     start "$1" "$2" '
         rm -f ~/stop
-        sh scripts/run.sh &
+        sh scripts/run.sh '"$option"' &
         server=$!
         until [ -e ~/stop ]; do kill -0 $server && sleep 0.2; done
         kill $server
@@ -128,13 +138,13 @@ serve() {
         wait $server || status=$?
         [ $status -eq 0 ] || [ $status -eq 143 ]'
     tries=0
-    until curl -sf -o "$work/ready" http://127.0.0.1:8080/readyz; do
+    until curl -sf -o "$work/ready" "http://127.0.0.1:$port/readyz"; do
         kill -0 "$job" 2>/dev/null || fail "run.sh ended before it served, see above"
         tries=$((tries + 1))
         [ $tries -lt 1200 ] || fail "run.sh does not serve after ten minutes"
         sleep 0.5
     done
-    answer=$(curl -sS --data-binary "@$fresh$2/mlpd/config/pictures/boot.png" http://127.0.0.1:8080/predict)
+    answer=$(curl -sS --data-binary "@$fresh$2/mlpd/config/pictures/boot.png" "http://127.0.0.1:$port/predict")
     echo "$answer"
     : >"$fresh$2/stop"
     wait "$job" || fail "the server did not end well after SIGTERM"
