@@ -42,7 +42,7 @@ def ceilings(body, answer, cores):
     path = OUT / f"answer-{body.name}"
     path.write_bytes(answer)
     ports = [load.free_port(), load.free_port()]
-    return [load.Server("libmicrohttpd", [BENCH / "ceiling_mhd", ports[0], 1, path], ports[0], cores),
+    return [load.Server("libmicrohttpd", [BENCH / "ceiling_mhd", ports[0], path], ports[0], cores),
             load.Server("epoll", [BENCH / "ceiling_epoll", ports[1], path], ports[1], cores)]
 
 

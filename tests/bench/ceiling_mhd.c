@@ -1,10 +1,11 @@
 /* The most that libmicrohttpd gives: it reads a request's body, throws it away and sends a constant answer. What mlpd
  * takes beyond this is mlpd's.
  *
- *     ceiling_mhd PORT IO_THREADS ANSWER_FILE      until SIGTERM
+ *     ceiling_mhd PORT ANSWER_FILE      until SIGTERM; one thread
  */
 #include <microhttpd.h>
-#include <signal.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,30 +33,34 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
     return sent;
 }
 
-/* The mode of threads is mlpd's: one epoll each, a pool of them where there are several. */
+/* libmicrohttpd's own threads (0.9.75) stall when exactly 128 or 256 connections are ready at once: they ask epoll for
+ * more, and wait there, before they serve what they have. So the wait is here, and MHD_run, which never waits, serves.
+ */
+static void serve(struct MHD_Daemon *daemon)
+{
+    struct pollfd ready = {.fd = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, .events = POLLIN};
+    for (;;) {
+        MHD_UNSIGNED_LONG_LONG timeout_ms;
+        bool limited = MHD_get_timeout(daemon, &timeout_ms) == MHD_YES;
+        if (!limited || timeout_ms > 0)
+            poll(&ready, 1, limited ? (int)timeout_ms : -1);
+        MHD_run(daemon);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s PORT IO_THREADS ANSWER_FILE\n", argv[0]);
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s PORT ANSWER_FILE\n", argv[0]);
         return 2;
     }
-    struct answer answer = answer_read(argv[3]);
-    unsigned threads = (unsigned)strtoul(argv[2], NULL, 10);
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD,
-                                                 (uint16_t)strtoul(argv[1], NULL, 10), NULL, NULL, on_request,
-                                                 &answer, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0,
-                                                 MHD_OPTION_CONNECTION_LIMIT, 10000U, MHD_OPTION_END);
+    struct answer answer = answer_read(argv[2]);
+    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL, (uint16_t)strtoul(argv[1], NULL, 10), NULL, NULL,
+                                                 on_request, &answer, MHD_OPTION_CONNECTION_LIMIT, 10000U,
+                                                 MHD_OPTION_END);
     if (!daemon) {
         fprintf(stderr, "%s: cannot serve on port %s\n", argv[0], argv[1]);
         return EXIT_FAILURE;
     }
-    int signal_number;
-    sigwait(&signals, &signal_number);
-    MHD_stop_daemon(daemon);
-    free(answer.data);
-    return EXIT_SUCCESS;
+    serve(daemon);
 }
