@@ -71,13 +71,9 @@ int command_model(const struct options *options)
     struct error err;
     if (command_open_app(options, &app, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    bool written = fwrite(app.model_text.data, 1, app.model_text.len, stdout) == app.model_text.len &&
-                   fflush(stdout) == 0;
+    fwrite(app.model_text.data, 1, app.model_text.len, stdout); /* main sees whether it could be written */
     app_close(&app);
-    if (written)
-        return EXIT_SUCCESS;
-    error_set(&err, STATUS_IO, "standard output cannot be written");
-    return command_fail(EXIT_FAULT, &err);
+    return EXIT_SUCCESS;
 }
 
 /* ---- mlpd predict ---- */

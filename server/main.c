@@ -1,23 +1,47 @@
 /* The program: options, then the command that they name. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "server/commands.h"
 #include "server/options.h"
 #include "server/version.h"
 
-int main(int argc, char **argv)
+/* A standard stream that came closed would be the first socket's number, and a client would get what is meant for the
+ * terminal. What is written to these still fails. */
+static void fill_standard_streams(void)
 {
-    struct options options;
-    struct error err;
-    if (options_parse(argc, argv, &options, &err) != STATUS_OK)
-        return command_fail(EXIT_USAGE, &err);
-    switch (options.command) {
-    case COMMAND_SERVE: return command_serve(&options);
-    case COMMAND_PREDICT: return command_predict(&options);
-    case COMMAND_MODEL: return command_model(&options);
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDONLY);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int run(const struct options *options)
+{
+    switch (options->command) {
+    case COMMAND_SERVE: return command_serve(options);
+    case COMMAND_PREDICT: return command_predict(options);
+    case COMMAND_MODEL: return command_model(options);
     case COMMAND_HELP: options_help(stdout); return EXIT_SUCCESS;
     case COMMAND_VERSION: puts("mlpd " MLPD_VERSION); return EXIT_SUCCESS;
     }
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct error err;
+    fill_standard_streams();
+    if (options_parse(argc, argv, &options, &err) != STATUS_OK)
+        return command_fail(EXIT_USAGE, &err);
+    int exit_code = run(&options);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return exit_code;
+    error_set(&err, STATUS_IO, "standard output cannot be written");
+    return command_fail(EXIT_FAULT, &err);
 }

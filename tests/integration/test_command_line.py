@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -202,6 +203,26 @@ def model_refused(root, *words):
     assert refusal.value.code == 1, refusal.value
     assert not harness.SANITIZER_REPORT.search(refusal.value.text), refusal.value.text
     one_line(refusal.value.text, *words)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["model"], ["predict", harness.pictures()["boot.png"]]],
+                         ids=["version", "help", "model", "predict"])
+def test_an_output_that_cannot_be_written_is_a_failure(arguments):
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run([str(BINARY), *map(str, arguments)], stdout=full, stderr=subprocess.PIPE,
+                                timeout=harness.TIMEOUT)
+    assert result.returncode == 1 and b"standard output" in result.stderr
+
+
+def test_a_socket_never_takes_the_number_of_a_stream_that_came_closed():
+    """What the daemon prints would go to a client."""
+    closed = ["sh", "-c", 'exec "$0" serve --port 0 <&- >&-', str(BINARY)]
+    with subprocess.Popen(closed, stderr=subprocess.PIPE) as process:
+        line = process.stderr.readline()
+        streams = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in (0, 1)]
+        process.terminate()
+        assert process.wait(harness.TIMEOUT) == 0 and b"http://" in line
+    assert streams == ["/dev/null", "/dev/null"]
 
 
 @pytest.mark.parametrize("parts, words", FAULTS.values(), ids=FAULTS.keys())
