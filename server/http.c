@@ -89,6 +89,8 @@ static enum MHD_Result send_reply(struct exchange *exchange)
         snprintf(seconds, sizeof seconds, "%u", reply->retry_after_s);
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
+    if (exchange->out_of_step)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     enum MHD_Result sent = MHD_queue_response(exchange->connection, reply->code, response);
     MHD_destroy_response(response);
     return sent;
@@ -104,11 +106,13 @@ static size_t discard_max(const struct http_server *server)
     return wanted > at_least ? wanted : at_least;
 }
 
-/* A refused body that is not worth reading: its sender waits to be asked for it, or it is too large. */
+/* A refused body that is not worth reading: its sender waits to be asked for it, or it is too large, or nobody knows
+ * where it ends. */
 static bool refuse_at_once(struct exchange *exchange)
 {
     size_t len = exchange_declared_length(exchange);
-    return exchange_expects_continue(exchange) || (len != SIZE_MAX && len > discard_max(exchange->server));
+    return exchange->out_of_step || exchange_expects_continue(exchange) ||
+           (len != SIZE_MAX && len > discard_max(exchange->server));
 }
 
 /* MHD_NO, which closes the connection, if a refused body has no end. */

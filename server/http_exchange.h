@@ -29,6 +29,7 @@ struct exchange {
     enum stage stage;
     atomic_bool reading_body; /* more of the request is waited for */
     bool refused;             /* the reply is filled in; what comes of the body is thrown away */
+    bool out_of_step;         /* where the body ends is unknown: the connection ends with the reply */
     size_t discarded_bytes;
     struct side_task task;
     struct exchange *next, *previous; /* among the alive; `next` in the pool too */

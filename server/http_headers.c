@@ -121,6 +121,42 @@ bool exchange_expects_continue(const struct exchange *exchange)
     return strcasecmp(header(exchange->connection, MHD_HTTP_HEADER_EXPECT), "100-continue") == 0;
 }
 
+/* Whether a header is of this name, blanks behind it aside. */
+static bool is_named(const char *key, const char *name)
+{
+    size_t len = strlen(name);
+    return strncasecmp(key, name, len) == 0 && !key[len + strspn(key + len, " \t")];
+}
+
+static enum MHD_Result count_framing(void *argument, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    (void)kind, (void)value;
+    size_t *count = argument;
+    *count += is_named(key, MHD_HTTP_HEADER_CONTENT_LENGTH) || is_named(key, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    return MHD_YES;
+}
+
+/* A proxy may see the body end elsewhere when its length is said twice, or in a way that libmicrohttpd passes over (an
+ * unknown coding, a blank before the colon). One of the two would then take the body's tail for somebody's request. */
+static void check_framing(struct exchange *exchange)
+{
+    const char *coding = header(exchange->connection, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    const char *len = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    size_t count = 0;
+    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_framing, &count);
+    bool unknown = count == 1 && *coding && strcasecmp(coding, "chunked") != 0;
+    if (count == 0 || (count == 1 && (*len || *coding) && !unknown))
+        return;
+    struct error err;
+    exchange->out_of_step = true;
+    if (unknown)
+        error_set(&err, STATUS_INVALID, "Transfer-Encoding \"%.64s\" is not understood here", coding);
+    else
+        error_set(&err, STATUS_INVALID, "the request says not once and plainly how long its body is");
+    error_hint(&err, "send either one Content-Length, or Transfer-Encoding: chunked");
+    exchange_refuse_code(exchange, unknown ? MHD_HTTP_NOT_IMPLEMENTED : MHD_HTTP_BAD_REQUEST, &err);
+}
+
 static void check_length(struct exchange *exchange, size_t body_bytes_max)
 {
     if (!(exchange->request.method & (HTTP_POST | HTTP_PUT)))
@@ -160,7 +196,9 @@ void exchange_read_headers(struct exchange *exchange, const struct http_route *r
     request->content_type = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_TYPE);
     request->accept = header(exchange->connection, MHD_HTTP_HEADER_ACCEPT);
     request->host = header(exchange->connection, MHD_HTTP_HEADER_HOST);
-    find_route(exchange, routes, method);
+    check_framing(exchange);
+    if (!exchange->refused)
+        find_route(exchange, routes, method);
     if (!exchange->refused)
         check_parameters(exchange);
     if (!exchange->refused)

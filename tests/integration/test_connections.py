@@ -212,6 +212,25 @@ def test_bad_framing_does_no_harm(daemon, data):
     daemon.known.check()
 
 
+def lengths(*lines):
+    return head("POST", "/predict", *lines) + ROWS[0].tobytes()
+
+
+@pytest.mark.parametrize("request_, code", [
+    (lengths("Content-Length: 784", "Content-Length: 10"), 400), (lengths("Content-Length: 10", "Content-Length: 784"), 400),
+    (lengths("Content-Length : 784"), 400), (lengths("Content-Length: 784", "Transfer-Encoding: chunked"), 400),
+    (lengths("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), 400),
+    (lengths("Transfer-Encoding: gzip, chunked"), 501), (lengths("Transfer-Encoding: identity", ), 501),
+], ids=str)
+def test_a_body_of_doubtful_length_is_refused_and_its_tail_taken_for_no_request(daemon, refuses, request_, code):
+    with RawConnection(daemon.port) as raw:
+        raw.send(request_)
+        answer = raw.answer()
+        assert (answer.header("Connection") or "").lower() == "close"
+        assert raw.at_end()
+        refuses(daemon, answer, code, "Content-Length")
+
+
 def test_liveness_answers_while_a_large_request_is_under_way(heavy_models):
     """Decided by order, not by time: health is asked and answered several times before the large answer can be read. The model
     and the slowest kernels make the large request last for that long on any machine."""
