@@ -50,14 +50,15 @@ def kernel_targets(results):
 def peer_targets():
     wanted = (("triton", "Triton's Python backend", 4.4), ("fastapi", "FastAPI + ONNX Runtime", 10))
     path = OUT / "peers.json"
-    peers = json.loads(path.read_text())["peers"] if path.is_file() else {}
+    run = json.loads(path.read_text()) if path.is_file() else {"about": {"quick": True}}
+    peers = {} if run["about"]["quick"] else run["peers"]
     for name, text, least in wanted:
         line = f"raw, 64 connections: {least} times {text}"
         if "raw" not in peers.get(name, {}) or "raw" not in peers.get("mlpd", {}):
             yield unknown(2, line, "see make bench-peers")
             continue
         ratio = peers["mlpd"]["raw"]["64"]["rps"] / peers[name]["raw"]["64"]["rps"]
-        yield target(2, line, f"{ratio:.1f} times", ratio >= least)
+        yield target(2, line, f"{ratio:.1f} times, by make bench-peers", ratio >= least)
 
 
 def request_targets(results):
