@@ -29,6 +29,8 @@ def commands():
 
 
 COMMANDS = list(commands())
+# A user's shell has none of the settings with which Python runs in tests.
+USERS = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def pattern(language, expected):
@@ -48,7 +50,7 @@ def test_a_command_of_the_readme_works_and_prints_what_stands_there(daemon, body
     script = body.replace("8080", str(daemon.port)).replace("build/mlpd", str(harness.BINARY))
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"  # python3 is the one that has NumPy
     result = subprocess.run(["sh", "-e", "-c", script], cwd=harness.ROOT, stdin=subprocess.DEVNULL, capture_output=True,
-                            timeout=harness.TIMEOUT, env={**os.environ, "no_proxy": "*", "PATH": path})
+                            timeout=harness.TIMEOUT, env={**USERS, "no_proxy": "*", "PATH": path})
     assert result.returncode == 0, f"{body}{result.stdout.decode()}{result.stderr.decode()}"
     assert b'"error"' not in result.stdout, f"{body}{result.stdout.decode()}"
     if output:
