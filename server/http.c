@@ -1,4 +1,5 @@
-/* libmicrohttpd's home: its I/O threads (one epoll each) call on_request, for each request several times:
+/* libmicrohttpd's home: I/O threads, each of which runs a daemon of the library with an epoll of its own on the one
+ * listening socket. They call on_request, for each request several times:
  *
  *   first, with the headers:  take an exchange from the pool, find the route, refuse what is known to be wrong
  *   then, for each piece:     append it to the body, or throw it away when the request is refused
@@ -15,11 +16,12 @@
 
 #include <assert.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,12 +37,26 @@ enum {
     IDLE_TIMEOUT_S = 60,
     SWEEP_MS = 500, /* between two looks for clients that have gone */
     WAIT_STEP_MS = 2,
+    LOOP_WAIT_MS = 250, /* between two looks of a loop at what it was told */
+};
+
+/* An I/O thread and its share of the connections. */
+struct http_loop {
+    struct http_server *server;
+    struct MHD_Daemon *daemon;
+    pthread_t thread;
+    int wake_fd;        /* an eventfd */
+    atomic_bool waking; /* it was written since the loop's last round: once is enough */
+    bool running;       /* the thread was started */
+    bool quiescent;     /* the daemon takes no more connections; the thread's own */
 };
 
 struct http_server {
     struct http_options options;
     const struct http_route *routes;
-    struct MHD_Daemon *daemon;
+    struct http_loop *loops;
+    size_t loop_count;
+    atomic_bool accepting_ended, loops_ended; /* what the loops look at in each round */
     struct side_thread *slow_lane;
     int listen_fd; /* closed last: libmicrohttpd's threads look at it until they end */
     char url[LISTEN_URL_MAX];
@@ -186,12 +202,21 @@ static enum MHD_Result act(struct exchange *exchange)
     return MHD_YES;
 }
 
+static void wake(struct http_loop *loop)
+{
+    const uint64_t one = 1;
+    if (!atomic_exchange(&loop->waking, true) && write(loop->wake_fd, &one, sizeof one) < 0)
+        atomic_store(&loop->waking, false); /* it looks by itself soon */
+}
+
 void http_request_complete(struct http_request *request)
 {
     struct exchange *exchange = (struct exchange *)request;
     struct http_server *server = exchange->server;
     exchange->stage = STAGE_COMPLETE;
+    struct http_loop *loop = exchange->loop;
     MHD_resume_connection(exchange->connection); /* from here on the exchange is the I/O thread's */
+    wake(loop);
     atomic_fetch_sub(&server->pending, 1);
 }
 
@@ -202,14 +227,16 @@ static enum MHD_Result finish(struct exchange *exchange)
     return send_reply(exchange);
 }
 
-static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *connection, const char *path,
+static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *connection, const char *path,
                              const char *method, void **ret_exchange)
 {
+    struct http_server *server = loop->server;
     int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     struct exchange *exchange = exchange_take(&server->pool, server, connection, fd);
     if (!exchange)
         return MHD_NO;
     *ret_exchange = exchange;
+    exchange->loop = loop;
     exchange_read_headers(exchange, server->routes, server->options.body_bytes_max, path, method);
     return exchange->refused && refuse_at_once(exchange) ? send_reply(exchange) : MHD_YES;
 }
@@ -242,7 +269,7 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
                          enum MHD_RequestTerminationCode code)
 {
     (void)connection, (void)code;
-    struct http_server *server = argument;
+    struct http_server *server = ((struct http_loop *)argument)->server;
     if (*exchange_slot)
         exchange_give_back(&server->pool, *exchange_slot);
     *exchange_slot = NULL;
@@ -291,15 +318,87 @@ static void end_sweep(struct http_server *server)
 
 /* ---- the server's life ---- */
 
-static struct MHD_Daemon *start_daemon(struct http_server *server)
+static void quiesce(struct http_loop *loop)
 {
-    unsigned pool = server->options.io_threads > 1 ? (unsigned)server->options.io_threads : 0;
-    return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
-        MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->options.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    if (!loop->quiescent)
+        MHD_quiesce_daemon(loop->daemon);
+    loop->quiescent = true;
+}
+
+/* Waits until there is something to do. The flag falls before MHD_run looks for resumed connections, so that one which is
+ * resumed while it runs wakes the next round: the library's own wake-up may be swallowed by then. */
+static void wait_for_work(struct http_loop *loop, int epoll_fd)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms = LOOP_WAIT_MS;
+    if (MHD_get_timeout(loop->daemon, &timeout_ms) != MHD_YES || timeout_ms > LOOP_WAIT_MS)
+        timeout_ms = LOOP_WAIT_MS;
+    struct pollfd ready[] = {{.fd = epoll_fd, .events = POLLIN}, {.fd = loop->wake_fd, .events = POLLIN}};
+    if (timeout_ms)
+        poll(ready, 2, (int)timeout_ms);
+    uint64_t count;
+    if (ready[1].revents && read(loop->wake_fd, &count, sizeof count) > 0)
+        atomic_store(&loop->waking, false);
+}
+
+/* libmicrohttpd's own epoll threads (0.9.75) stall when exactly 128 or 256 connections are ready at once: they ask epoll for
+ * more, and wait there, before they serve what they have. So the wait is here, and MHD_run, which never waits, serves. */
+static void *loop_main(void *argument)
+{
+    struct http_loop *loop = argument;
+    int epoll_fd = MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    while (!atomic_load(&loop->server->loops_ended)) {
+        wait_for_work(loop, epoll_fd);
+        if (atomic_load(&loop->server->accepting_ended))
+            quiesce(loop);
+        MHD_run(loop->daemon);
+    }
+    return NULL;
+}
+
+static struct MHD_Daemon *start_daemon(struct http_loop *loop)
+{
+    const struct http_server *server = loop->server;
+    size_t connections = (server->options.connections_max + server->loop_count - 1) / server->loop_count;
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, loop,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, loop, MHD_OPTION_LISTEN_SOCKET,
+                            server->listen_fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                            (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+}
+
+static bool start_loop(struct http_server *server, struct http_loop *loop)
+{
+    loop->server = server;
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    loop->daemon = loop->wake_fd >= 0 ? start_daemon(loop) : NULL;
+    loop->running = loop->daemon && pthread_create(&loop->thread, NULL, loop_main, loop) == 0;
+    return loop->running;
+}
+
+static bool start_loops(struct http_server *server)
+{
+    server->loop_count = server->options.io_threads;
+    server->loops = calloc(server->loop_count, sizeof *server->loops);
+    for (size_t i = 0; server->loops && i < server->loop_count; i++)
+        if (!start_loop(server, &server->loops[i]))
+            return false;
+    return server->loops;
+}
+
+static void end_loops(struct http_server *server)
+{
+    atomic_store(&server->loops_ended, true);
+    for (size_t i = 0; server->loops && i < server->loop_count; i++) {
+        struct http_loop *loop = &server->loops[i];
+        if (loop->running)
+            pthread_join(loop->thread, NULL);
+        if (!loop->daemon)
+            continue;  /* the one that could not be started */
+        quiesce(loop); /* so that the library leaves the socket to us */
+        MHD_stop_daemon(loop->daemon);
+        close(loop->wake_fd);
+    }
+    free(server->loops);
 }
 
 static enum status start_threads(struct http_server *server, struct error *err)
@@ -308,8 +407,7 @@ static enum status start_threads(struct http_server *server, struct error *err)
     if (status != STATUS_OK)
         return status;
     server->sweeping = pthread_create(&server->sweeper, NULL, sweep_main, server) == 0;
-    server->daemon = server->sweeping ? start_daemon(server) : NULL;
-    if (server->daemon)
+    if (server->sweeping && start_loops(server))
         return STATUS_OK;
     error_set(err, STATUS_IO, "the HTTP threads could not be started");
     return error_hint(err, "choose fewer --io-threads, or raise the limits (ulimit -n, ulimit -u)");
@@ -345,8 +443,9 @@ const char *http_server_url(const struct http_server *server)
 
 void http_server_stop_accepting(struct http_server *server)
 {
-    MHD_quiesce_daemon(server->daemon);
-    shutdown(server->listen_fd, SHUT_RDWR); /* from here on the system refuses connections */
+    atomic_store(&server->accepting_ended, true);
+    shutdown(server->listen_fd,
+             SHUT_RDWR); /* from here on the system refuses connections; it wakes the loops, too */
 }
 
 static void wait_a_step(void)
@@ -375,11 +474,7 @@ void http_server_free(struct http_server *server)
     while (atomic_load(&server->pending))
         wait_a_step();
     end_sweep(server);
-    if (server->daemon) {
-        MHD_quiesce_daemon(
-            server->daemon); /* so that it leaves the socket to us, whether it was done before or not */
-        MHD_stop_daemon(server->daemon);
-    }
+    end_loops(server);
     if (server->listen_fd >= 0)
         close(server->listen_fd);
     exchange_pool_destroy(&server->pool);

@@ -23,6 +23,7 @@ enum stage { STAGE_BODY, STAGE_PENDING, STAGE_COMPLETE };
 struct exchange {
     struct http_request request; /* first: http_request_complete finds the exchange through it */
     struct http_server *server;
+    struct http_loop *loop; /* whose thread serves the connection */
     struct MHD_Connection *connection;
     int fd;                         /* the connection's socket */
     const struct http_route *route; /* NULL: refused before one was found */
