@@ -148,7 +148,7 @@ def measure_start(cores, plan):
 def count_allocations(body, cores, requests):
     """What mlpd's own code allocates while it answers so many requests one after the other, from start to end."""
     out = OUT / "allocations"
-    out.unlink(missing_ok=True)
+    out.write_bytes(bytes(8))
     server = mlpd("mlpd-allocations", cores.two, env={"LD_PRELOAD": str(BENCH / "count_allocations.so"),
                                                       "COUNT_ALLOCATIONS_FILE": str(out)})
     try:
@@ -156,9 +156,10 @@ def count_allocations(body, cores, requests):
             server.post_many(body, 100)
     finally:
         server.stop()
-    if not out.is_file() or int(out.read_text()) == 0:
+    count = int.from_bytes(out.read_bytes(), sys.byteorder)
+    if count == 0:
         raise Failed("the counter of allocations saw none, not even at the start")
-    return int(out.read_text())
+    return count
 
 
 def measure_memory(kinds, cores, plan):

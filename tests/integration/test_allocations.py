@@ -40,9 +40,10 @@ def counted(tmp_path_factory):
     """A daemon, and a function that says how many allocations its own code has asked for so far."""
     folder = tmp_path_factory.mktemp("count")
     library, counter = folder / "count_allocations.so", folder / "count"
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, ROOT / "tests/integration/count_allocations.c"], check=True)
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o", library,
+                    ROOT / "tests/bench/count_allocations.c"], check=True)
     counter.write_bytes(bytes(8))
-    with Daemon(env={"LD_PRELOAD": str(library), "COUNT_ALLOCATIONS": str(counter)}) as daemon:
+    with Daemon(env={"LD_PRELOAD": str(library), "COUNT_ALLOCATIONS_FILE": str(counter)}) as daemon:
         yield daemon, lambda: struct.unpack("<Q", counter.read_bytes())[0]
 
 
