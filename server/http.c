@@ -128,18 +128,18 @@ static bool refuse_at_once(struct exchange *exchange)
 {
     size_t len = exchange_declared_length(exchange);
     return exchange->out_of_step || exchange_expects_continue(exchange) ||
-           (len != SIZE_MAX && len > discard_max(exchange->server));
+           (len != SIZE_MAX && len > discard_max(exchange->loop->server));
 }
 
 /* MHD_NO, which closes the connection, if a refused body has no end. */
 static enum MHD_Result take_piece(struct exchange *exchange, const char *data, size_t len)
 {
     struct buffer *body = &exchange->request.body;
-    if (!exchange->refused && len > exchange->server->options.body_bytes_max - body->len)
-        exchange_refuse_too_large(exchange, exchange->server->options.body_bytes_max);
+    if (!exchange->refused && len > exchange->loop->server->options.body_bytes_max - body->len)
+        exchange_refuse_too_large(exchange, exchange->loop->server->options.body_bytes_max);
     if (exchange->refused) {
         exchange->discarded_bytes += len;
-        return exchange->discarded_bytes > discard_max(exchange->server) ? MHD_NO : MHD_YES;
+        return exchange->discarded_bytes > discard_max(exchange->loop->server) ? MHD_NO : MHD_YES;
     }
     buffer_append(body, data, len);
     if (body->failed) {
@@ -164,9 +164,9 @@ static void decode_in_slow_lane(struct side_task *task)
  * before it waits for the count, misses nobody. */
 static bool suspend(struct exchange *exchange)
 {
-    atomic_fetch_add(&exchange->server->pending, 1);
-    if (atomic_load(&exchange->server->closing)) {
-        atomic_fetch_sub(&exchange->server->pending, 1);
+    atomic_fetch_add(&exchange->loop->server->pending, 1);
+    if (atomic_load(&exchange->loop->server->closing)) {
+        atomic_fetch_sub(&exchange->loop->server->pending, 1);
         return false;
     }
     exchange->stage = STAGE_PENDING;
@@ -191,7 +191,7 @@ static enum MHD_Result act(struct exchange *exchange)
         if (!suspend(exchange))
             return refuse_closing(exchange);
         exchange->task.run = decode_in_slow_lane;
-        side_thread_push(exchange->server->slow_lane, &exchange->task);
+        side_thread_push(exchange->loop->server->slow_lane, &exchange->task);
         return MHD_YES;
     }
     if (exchange->route->decode(request) == HTTP_ANSWERED)
@@ -212,12 +212,11 @@ static void wake(struct http_loop *loop)
 void http_request_complete(struct http_request *request)
 {
     struct exchange *exchange = (struct exchange *)request;
-    struct http_server *server = exchange->server;
-    exchange->stage = STAGE_COMPLETE;
     struct http_loop *loop = exchange->loop;
+    exchange->stage = STAGE_COMPLETE;
     MHD_resume_connection(exchange->connection); /* from here on the exchange is the I/O thread's */
     wake(loop);
-    atomic_fetch_sub(&server->pending, 1);
+    atomic_fetch_sub(&loop->server->pending, 1);
 }
 
 static enum MHD_Result finish(struct exchange *exchange)
@@ -232,11 +231,10 @@ static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *conn
 {
     struct http_server *server = loop->server;
     int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    struct exchange *exchange = exchange_take(&server->pool, server, connection, fd);
+    struct exchange *exchange = exchange_take(&server->pool, loop, connection, fd);
     if (!exchange)
         return MHD_NO;
     *ret_exchange = exchange;
-    exchange->loop = loop;
     exchange_read_headers(exchange, server->routes, server->options.body_bytes_max, path, method);
     return exchange->refused && refuse_at_once(exchange) ? send_reply(exchange) : MHD_YES;
 }

@@ -62,7 +62,7 @@ static struct exchange *take_spare(struct exchange_pool *pool)
     return exchange;
 }
 
-struct exchange *exchange_take(struct exchange_pool *pool, struct http_server *server,
+struct exchange *exchange_take(struct exchange_pool *pool, struct http_loop *loop,
                                struct MHD_Connection *connection, int fd)
 {
     struct exchange *exchange = take_spare(pool);
@@ -70,7 +70,7 @@ struct exchange *exchange_take(struct exchange_pool *pool, struct http_server *s
         exchange = exchange_create(pool);
     if (!exchange)
         return NULL;
-    exchange->server = server;
+    exchange->loop = loop;
     exchange->connection = connection;
     exchange->fd = fd;
     atomic_init(&exchange->reading_body, true);

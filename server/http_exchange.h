@@ -17,13 +17,13 @@
 #include "server/side_thread.h"
 
 struct MHD_Connection;
+struct http_loop;
 
 enum stage { STAGE_BODY, STAGE_PENDING, STAGE_COMPLETE };
 
 struct exchange {
     struct http_request request; /* first: http_request_complete finds the exchange through it */
-    struct http_server *server;
-    struct http_loop *loop; /* whose thread serves the connection */
+    struct http_loop *loop;      /* whose thread serves the connection */
     struct MHD_Connection *connection;
     int fd;                         /* the connection's socket */
     const struct http_route *route; /* NULL: refused before one was found */
@@ -53,8 +53,8 @@ void exchange_pool_init(struct exchange_pool *pool, const struct http_options *o
 /* Frees the spare exchanges; none is alive any more. */
 void exchange_pool_destroy(struct exchange_pool *pool);
 
-/* NULL if out of memory. `server`, `connection` and `fd` are the caller's to keep valid until exchange_give_back. */
-struct exchange *exchange_take(struct exchange_pool *pool, struct http_server *server,
+/* NULL if out of memory. `loop`, `connection` and `fd` are the caller's to keep valid until exchange_give_back. */
+struct exchange *exchange_take(struct exchange_pool *pool, struct http_loop *loop,
                                struct MHD_Connection *connection, int fd);
 void exchange_give_back(struct exchange_pool *pool, struct exchange *exchange);
 
