@@ -2,8 +2,12 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "engine/clock.h"
 
 /* A batch that is shared out among idle workers keeps at least this many rows: below it, a row costs more. */
 enum { SHARE_ROWS_MIN = 48 };
@@ -16,12 +20,15 @@ struct worker {
     /* A batch has at most batch_max parts, each of at least one row; `jobs` are their owners. */
     struct batch_part *parts;
     struct job **jobs;
+    bool *gone;
     size_t part_count;
+    size_t live_count;             /* of the parts, those that are run; the jobs of the others are gone */
+    _Atomic int64_t busy_since_ns; /* 0 between batches */
 };
 
 struct batcher {
     const struct backend *backend;
-    size_t queue_max;
+    struct batcher_options options;
     struct worker *workers;
     size_t worker_count;
 
@@ -29,27 +36,42 @@ struct batcher {
     pthread_cond_t work;  /* there are rows, or it is closed */
     struct job *head, *tail;
     size_t queued_rows;
-    size_t idle_workers; /* that wait for `work` */
+    size_t idle_workers;    /* that wait for rows */
+    size_t waiting_workers; /* that wait for more rows */
     bool closed;
 };
 
 static void push_tail(struct batcher *batcher, struct job *job)
 {
+    job->queued = true;
     job->next = NULL;
-    if (batcher->tail)
-        batcher->tail->next = job;
-    else
-        batcher->head = job;
+    job->previous = batcher->tail;
+    *(batcher->tail ? &batcher->tail->next : &batcher->head) = job;
     batcher->tail = job;
+}
+
+static void unlink_job(struct batcher *batcher, struct job *job)
+{
+    job->queued = false;
+    *(job->previous ? &job->previous->next : &batcher->head) = job->next;
+    *(job->next ? &job->next->previous : &batcher->tail) = job->previous;
 }
 
 static struct job *pop_head(struct batcher *batcher)
 {
     struct job *job = batcher->head;
-    batcher->head = job->next;
-    if (!batcher->head)
-        batcher->tail = NULL;
+    unlink_job(batcher, job);
     return job;
+}
+
+/* Drops what waits of the job. */
+static void drop_rest(struct batcher *batcher, struct job *job)
+{
+    if (!job->queued)
+        return;
+    unlink_job(batcher, job);
+    batcher->queued_rows -= job->count - job->taken;
+    job->count = job->taken;
 }
 
 /* How many rows the caller, a worker about to compute, takes now: all, but an even share where others are idle. */
@@ -84,10 +106,13 @@ static void take_batch(struct worker *worker)
 {
     struct batcher *batcher = worker->batcher;
     size_t room = share_of_queue(batcher);
+    int64_t taken_ns = clock_now_ns();
     worker->part_count = 0;
     while (room && batcher->head) {
         struct job *job = pop_head(batcher);
         size_t count = job->count - job->taken < room ? job->count - job->taken : room;
+        if (!job->taken)
+            job->started_ns = taken_ns;
         take_rows(worker, job, count);
         room -= count;
         if (job->taken < job->count)
@@ -102,16 +127,46 @@ static void fail_job(struct job *job, enum status status, const struct error *er
         *job->error = *err;
 }
 
+static void swap_parts(struct worker *worker, size_t a, size_t b)
+{
+    struct batch_part part = worker->parts[a];
+    struct job *job = worker->jobs[a];
+    worker->parts[a] = worker->parts[b];
+    worker->jobs[a] = worker->jobs[b];
+    worker->parts[b] = part;
+    worker->jobs[b] = job;
+}
+
+/* Puts the parts behind the others whose jobs nobody waits for. A job that has begun is carried through. */
+static void set_gone_aside(struct worker *worker)
+{
+    const struct batcher_options *options = &worker->batcher->options;
+    worker->live_count = worker->part_count;
+    if (!options->mark_gone)
+        return;
+    memset(worker->gone, 0, worker->part_count * sizeof *worker->gone);
+    options->mark_gone(options->context, worker->jobs, worker->part_count, worker->gone);
+    for (size_t i = worker->part_count; i-- > 0;)
+        if (worker->gone[i] && worker->jobs[i]->taken == worker->parts[i].count)
+            swap_parts(worker, i, --worker->live_count);
+}
+
 /* Books the batch's outcome and returns the jobs that are whole now, linked. Called with the lock held. */
 static struct job *finish_batch(struct worker *worker, enum status status, const struct error *err)
 {
     struct job *whole = NULL;
+    int64_t finished_ns = clock_now_ns();
     for (size_t i = worker->part_count; i-- > 0;) {
         struct job *job = worker->jobs[i];
-        if (status != STATUS_OK)
+        if (i >= worker->live_count) {
+            job->status = STATUS_CANCELLED;
+            drop_rest(worker->batcher, job);
+        } else if (status != STATUS_OK) {
             fail_job(job, status, err);
+        }
         job->finished += worker->parts[i].count;
         if (job->finished == job->count) {
+            job->finished_ns = finished_ns;
             job->next = whole;
             whole = job;
         }
@@ -139,19 +194,64 @@ static bool wait_for_rows(struct batcher *batcher)
     return batcher->head != NULL;
 }
 
+/* Waits, if that is asked for, until a batch is full or the delay is over. Called, and returns, with the lock held. */
+static void wait_for_company(struct batcher *batcher)
+{
+    if (!batcher->options.delay_ns)
+        return;
+    int64_t end_ns = clock_now_ns() + batcher->options.delay_ns;
+    const struct timespec end = {.tv_sec = end_ns / 1000000000, .tv_nsec = end_ns % 1000000000};
+    int code = 0;
+    batcher->waiting_workers++;
+    while (code == 0 && !batcher->closed && batcher->queued_rows < batcher->backend->batch_max)
+        code = pthread_cond_timedwait(&batcher->work, &batcher->lock, &end);
+    batcher->waiting_workers--;
+}
+
+static size_t live_rows(const struct worker *worker)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < worker->live_count; i++)
+        rows += worker->parts[i].count;
+    return rows;
+}
+
+/* Runs what was taken, without the lock. */
+static enum status run_batch(struct worker *worker, struct error *err)
+{
+    const struct batcher *batcher = worker->batcher;
+    const struct batcher_options *options = &batcher->options;
+    set_gone_aside(worker);
+    if (!worker->live_count)
+        return STATUS_OK;
+    int64_t began_ns = clock_now_ns();
+    atomic_store_explicit(&worker->busy_since_ns, began_ns, memory_order_relaxed);
+    enum status status = batcher->backend->ops->run(worker->executor, worker->parts, worker->live_count, err);
+    atomic_store_explicit(&worker->busy_since_ns, 0, memory_order_relaxed);
+    const struct batch_report report = {.worker = (size_t)(worker - batcher->workers),
+                                        .rows = live_rows(worker),
+                                        .compute_ns = clock_now_ns() - began_ns};
+    if (options->observe)
+        options->observe(options->context, &report);
+    return status;
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
     struct batcher *batcher = worker->batcher;
     pthread_mutex_lock(&batcher->lock);
     while (wait_for_rows(batcher)) {
+        wait_for_company(batcher);
+        if (!batcher->head)
+            continue; /* another worker was faster, or it was withdrawn */
         take_batch(worker);
         if (batcher->head && batcher->idle_workers)
             pthread_cond_signal(&batcher->work);
         pthread_mutex_unlock(&batcher->lock);
 
         struct error err;
-        enum status status = batcher->backend->ops->run(worker->executor, worker->parts, worker->part_count, &err);
+        enum status status = run_batch(worker, &err);
 
         pthread_mutex_lock(&batcher->lock);
         struct job *whole = finish_batch(worker, status, &err);
@@ -168,15 +268,18 @@ enum status batcher_submit(struct batcher *batcher, struct job *job, struct erro
     assert(job->count > 0);
     job->status = STATUS_OK;
     job->taken = job->finished = 0;
+    job->queued = false;
 
     pthread_mutex_lock(&batcher->lock);
     bool closed = batcher->closed;
     size_t queued = batcher->queued_rows;
-    bool fits = !closed && job->count <= batcher->queue_max - queued;
+    bool fits = !closed && job->count <= batcher->options.queue_max - queued;
     if (fits) {
         push_tail(batcher, job);
         batcher->queued_rows += job->count;
-        if (batcher->idle_workers)
+        if (batcher->waiting_workers)
+            pthread_cond_broadcast(&batcher->work); /* an idle one must not take the signal of one that waits */
+        else if (batcher->idle_workers)
             pthread_cond_signal(&batcher->work);
     }
     pthread_mutex_unlock(&batcher->lock);
@@ -188,7 +291,7 @@ enum status batcher_submit(struct batcher *batcher, struct job *job, struct erro
         return error_hint(err, "send the request to another replica, or again in a moment");
     }
     error_set(err, STATUS_OVERLOADED, "the queue is full: %zu rows wait, %zu more do not fit --queue-max %zu",
-              queued, job->count, batcher->queue_max);
+              queued, job->count, batcher->options.queue_max);
     return error_hint(err, "send it again after the seconds that Retry-After says");
 }
 
@@ -200,12 +303,24 @@ size_t batcher_queued_rows(struct batcher *batcher)
     return rows;
 }
 
-bool batcher_is_idle(struct batcher *batcher)
+bool batcher_withdraw(struct batcher *batcher, struct job *job)
 {
     pthread_mutex_lock(&batcher->lock);
-    bool idle = !batcher->head && !batcher->closed && batcher->idle_workers == batcher->worker_count;
+    bool over = job->queued && job->finished == job->taken;
+    drop_rest(batcher, job);
     pthread_mutex_unlock(&batcher->lock);
-    return idle;
+    return over;
+}
+
+int64_t batcher_busy_ns(const struct batcher *batcher)
+{
+    int64_t now = clock_now_ns(), busy_ns = 0;
+    for (size_t i = 0; i < batcher->worker_count; i++) {
+        int64_t since_ns = atomic_load_explicit(&batcher->workers[i].busy_since_ns, memory_order_relaxed);
+        if (since_ns && now - since_ns > busy_ns)
+            busy_ns = now - since_ns;
+    }
+    return busy_ns;
 }
 
 void batcher_close(struct batcher *batcher)
@@ -224,6 +339,7 @@ static void worker_free(struct worker *worker)
         worker->batcher->backend->ops->executor_free(worker->executor);
     free(worker->parts);
     free(worker->jobs);
+    free(worker->gone);
 }
 
 static enum status worker_start(struct batcher *batcher, struct worker *worker, struct error *err)
@@ -232,7 +348,8 @@ static enum status worker_start(struct batcher *batcher, struct worker *worker, 
     worker->batcher = batcher;
     worker->parts = calloc(batch_max, sizeof *worker->parts);
     worker->jobs = calloc(batch_max, sizeof *worker->jobs);
-    if (!worker->parts || !worker->jobs)
+    worker->gone = calloc(batch_max, sizeof *worker->gone);
+    if (!worker->parts || !worker->jobs || !worker->gone)
         return error_set(err, STATUS_NO_MEMORY, "no memory for a worker");
     enum status status = batcher->backend->ops->executor_create(batcher->backend, &worker->executor, err);
     if (status != STATUS_OK)
@@ -245,6 +362,16 @@ static enum status worker_start(struct batcher *batcher, struct worker *worker, 
     return STATUS_OK;
 }
 
+/* A condition whose waits end by CLOCK_MONOTONIC. */
+static void init_signal(pthread_cond_t *signal)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(signal, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 enum status batcher_create(const struct backend *backend, const struct batcher_options *options,
                            struct batcher **ret, struct error *err)
 {
@@ -252,9 +379,9 @@ enum status batcher_create(const struct backend *backend, const struct batcher_o
     if (!batcher)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the queue");
     batcher->backend = backend;
-    batcher->queue_max = options->queue_max;
+    batcher->options = *options;
     pthread_mutex_init(&batcher->lock, NULL);
-    pthread_cond_init(&batcher->work, NULL);
+    init_signal(&batcher->work);
 
     enum status status = STATUS_OK;
     batcher->workers = calloc(options->workers, sizeof *batcher->workers);

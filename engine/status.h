@@ -17,6 +17,8 @@
     X(STATUS_TOO_LARGE, "too large")            /* over a limit that has a name */                          \
     X(STATUS_NOT_FOUND, "not found")            /* no such file, model or path */                           \
     X(STATUS_OVERLOADED, "overloaded")          /* right, but not now: try again */                         \
+    X(STATUS_EXPIRED, "deadline exceeded")      /* the answer was not ready in time */                      \
+    X(STATUS_CANCELLED, "cancelled")            /* nobody waits for the answer any more */                  \
     X(STATUS_NO_MEMORY, "out of memory")        /* an allocation failed */                                  \
     X(STATUS_IO, "input/output error")          /* the operating system refused */                          \
     X(STATUS_INTERNAL, "internal error")        /* the result cannot be given: the device, or the model's numbers */

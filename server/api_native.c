@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/gather.h"
 #include "server/negotiate.h"
 #include "server/prediction.h"
-#include "server/solo.h"
 
 static struct app *app_of(struct http_request *request)
 {
@@ -78,6 +78,24 @@ static enum status read_top_k(const struct http_request *request, size_t classes
     return error_hint(err, "send for example top_k=%d", classes < 3 ? 1 : 3);
 }
 
+enum { TIMEOUT_MS_MAX = 3600000 };
+
+/* ?timeout_ms= may bring the deadline nearer. */
+static enum status read_timeout(struct http_request *request, struct error *err)
+{
+    const char *value = http_request_parameter(request, "timeout_ms");
+    if (!value)
+        return STATUS_OK;
+    size_t digits = strspn(value, "0123456789");
+    unsigned long ms = digits && !value[digits] && digits < 9 ? strtoul(value, NULL, 10) : 0;
+    if (ms < 1 || ms > TIMEOUT_MS_MAX)
+        return refuse_value("timeout_ms", value, "1 to 3600000 milliseconds", err);
+    int64_t deadline_ns = request->whole_ns + (int64_t)ms * 1000000;
+    if (deadline_ns < atomic_load_explicit(&request->deadline_ns, memory_order_relaxed))
+        atomic_store_explicit(&request->deadline_ns, deadline_ns, memory_order_relaxed);
+    return STATUS_OK;
+}
+
 static enum status check_format(const struct prediction *prediction, struct error *err)
 {
     if (prediction->format == ANSWER_JSON ||
@@ -107,16 +125,27 @@ static enum status read_parameters(struct http_request *request, struct predicti
         status = read_flag(request, "layers", false, &prediction->with_layers, err);
     if (status == STATUS_OK)
         status = read_top_k(request, app->model->out_features, &prediction->top_k, err);
+    if (status == STATUS_OK)
+        status = read_timeout(request, err);
     input->refuse_resize = !resize;
     return status == STATUS_OK ? check_format(prediction, err) : status;
 }
 
 /* ---- /predict ---- */
 
+/* What each I/O loop has of its own. */
+struct api_loop {
+    struct app *app;
+    struct gather *gather;
+};
+
 static void predict_encode(struct http_request *request)
 {
     struct prediction *prediction = request->state;
+    const struct job *job = &prediction->job;
     struct error err;
+    request->timing.queue_ns = job->started_ns - prediction->ready_ns;
+    request->timing.compute_ns = job->finished_ns - job->started_ns;
     if (prediction_check(prediction, &err) != STATUS_OK) {
         http_reply_error(request, &err);
         return;
@@ -124,7 +153,14 @@ static void predict_encode(struct http_request *request)
     request->reply.code = 200;
     request->reply.content_type = answer_content_type(prediction->format);
     prediction_write(prediction, &request->reply.body);
-    solo_note_answer(app_of(request)->solo, solo_now_ns());
+}
+
+/* A large body is decoded on another thread than the loop's, where nothing can be gathered. */
+static bool is_gathered(struct http_request *request)
+{
+    struct api_loop *loop = request->loop_state;
+    return loop->app->gathers && request->body.len <= HTTP_SLOW_BODY_BYTES &&
+           gather_add(loop->gather, request->state);
 }
 
 static enum http_progress predict_decode(struct http_request *request)
@@ -133,16 +169,13 @@ static enum http_progress predict_decode(struct http_request *request)
     struct input_options input;
     struct error err;
     prediction->owner = request;
+    prediction->account = request->account;
     enum status status = read_parameters(request, prediction, &input, &err);
     if (status == STATUS_OK)
         status = prediction_read(prediction, &input, request->body.data ? request->body.data : "",
                                  request->body.len, &err);
-    if (status == STATUS_OK) {
-        if (!solo_run(app_of(request)->solo, prediction, solo_now_ns()))
-            return HTTP_PENDING;
-        predict_encode(request);
-        return HTTP_ANSWERED;
-    }
+    if (status == STATUS_OK)
+        return is_gathered(request) ? HTTP_GATHERED : HTTP_PENDING;
     http_reply_error(request, &err);
     return HTTP_ANSWERED;
 }
@@ -160,6 +193,11 @@ static void predict_start(struct http_request *request)
         return;
     http_reply_error(request, &err);
     http_request_complete(request);
+}
+
+static bool predict_withdraw(struct http_request *request)
+{
+    return prediction_withdraw(request->state);
 }
 
 /* ---- what the daemon tells of itself ---- */
@@ -186,22 +224,49 @@ static enum http_progress model_decode(struct http_request *request)
     return HTTP_ANSWERED;
 }
 
+/* Whether no batch runs for longer than one can take, and every loop still looks at its sockets. */
+static enum status check_alive(struct http_request *request, struct error *err)
+{
+    const struct app *app = app_of(request);
+    int64_t worker_ns = batcher_busy_ns(app->batcher), loop_ns = http_request_stats(request).stuck_ns;
+    if (worker_ns > app->stuck_ns)
+        error_set(err, STATUS_OVERLOADED, "a worker has been busy with one batch for %lld ms",
+                  (long long)(worker_ns / 1000000));
+    else if (loop_ns > app->stuck_ns)
+        error_set(err, STATUS_OVERLOADED, "an I/O thread has not looked at its connections for %lld ms",
+                  (long long)(loop_ns / 1000000));
+    else
+        return STATUS_OK;
+    return error_hint(err, "restart this server; its log may say what it last did");
+}
+
 static enum http_progress healthz_decode(struct http_request *request)
 {
-    reply_text(request, 200, "application/json", "{\"status\":\"ok\"}\n");
+    struct error err;
+    if (check_alive(request, &err) == STATUS_OK)
+        reply_text(request, 200, "application/json", "{\"status\":\"ok\"}\n");
+    else
+        http_reply_error(request, &err);
     return HTTP_ANSWERED;
+}
+
+static enum status check_ready(struct http_request *request, struct error *err)
+{
+    enum status status = check_alive(request, err);
+    if (status == STATUS_OK && atomic_load(&app_of(request)->draining)) {
+        error_set(err, STATUS_OVERLOADED, "the server is shutting down");
+        status = error_hint(err, "send requests to another replica");
+    }
+    return status == STATUS_OK ? status : error_prefix(err, "not ready: ");
 }
 
 static enum http_progress readyz_decode(struct http_request *request)
 {
-    if (atomic_load(&app_of(request)->draining)) {
-        struct error err;
-        error_set(&err, STATUS_OVERLOADED, "not ready: the server is shutting down");
-        error_hint(&err, "send requests to another replica");
+    struct error err;
+    if (check_ready(request, &err) == STATUS_OK)
+        reply_text(request, 200, "application/json", "{\"status\":\"ready\"}\n");
+    else
         http_reply_error(request, &err);
-        return HTTP_ANSWERED;
-    }
-    reply_text(request, 200, "application/json", "{\"status\":\"ready\"}\n");
     return HTTP_ANSWERED;
 }
 
@@ -244,29 +309,81 @@ static enum http_progress index_decode(struct http_request *request)
 
 /* ---- the table ---- */
 
-static const char *const predict_parameters[] = {"dtype", "resize", "invert", "top_k", "logits", "layers", NULL};
+static const char *const predict_parameters[] = {"dtype",  "resize", "invert",     "top_k",
+                                                 "logits", "layers", "timeout_ms", NULL};
 static const char *const model_parameters[] = {"format", NULL};
 
-const struct http_route api_native_routes[] = {
-    {"/predict", HTTP_POST | HTTP_PUT, predict_parameters, predict_decode, predict_start, predict_encode},
-    {"/model", HTTP_GET, model_parameters, model_decode, NULL, NULL},
-    {"/healthz", HTTP_GET, NULL, healthz_decode, NULL, NULL},
-    {"/readyz", HTTP_GET, NULL, readyz_decode, NULL, NULL},
-    {"/", HTTP_GET, NULL, index_decode, NULL, NULL},
+static const struct http_route routes[] = {
+    {.path = "/predict",
+     .methods = HTTP_POST | HTTP_PUT,
+     .parameters = predict_parameters,
+     .decode = predict_decode,
+     .start = predict_start,
+     .encode = predict_encode,
+     .withdraw = predict_withdraw},
+    {.path = "/model", .methods = HTTP_GET, .parameters = model_parameters, .decode = model_decode},
+    {.path = "/healthz", .methods = HTTP_GET, .decode = healthz_decode, .sides = HTTP_EVERYWHERE, .vital = true},
+    {.path = "/readyz", .methods = HTTP_GET, .decode = readyz_decode, .sides = HTTP_EVERYWHERE, .vital = true},
+    {.path = "/", .methods = HTTP_GET, .decode = index_decode, .sides = HTTP_EVERYWHERE},
     {0},
 };
 
-void *api_native_state_create(void *app)
+/* ---- handlers ---- */
+
+static void *state_create(void *app)
 {
     return prediction_create(app);
 }
 
-void api_native_state_reset(void *state)
+static void state_reset(void *state)
 {
     prediction_reset(state);
 }
 
-void api_native_state_free(void *state)
+static void state_free(void *state)
 {
     prediction_free(state);
+}
+
+static void loop_free(void *loop_state)
+{
+    struct api_loop *loop = loop_state;
+    if (!loop)
+        return;
+    gather_free(loop->gather);
+    free(loop);
+}
+
+static void *loop_create(void *context)
+{
+    struct app *app = context;
+    struct error unread;
+    struct api_loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return NULL;
+    loop->app = app;
+    if (gather_create(app->backend, &loop->gather, &unread) == STATUS_OK)
+        return loop;
+    loop_free(loop);
+    return NULL;
+}
+
+static void loop_run(void *loop_state)
+{
+    struct api_loop *loop = loop_state;
+    gather_run(loop->gather);
+}
+
+struct http_handlers api_native_handlers(struct app *app)
+{
+    return (struct http_handlers){
+        .routes = routes,
+        .context = app,
+        .state_create = state_create,
+        .state_reset = state_reset,
+        .state_free = state_free,
+        .loop_create = loop_create,
+        .loop_run = loop_run,
+        .loop_free = loop_free,
+    };
 }

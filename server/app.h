@@ -3,22 +3,22 @@
  *
  *     struct app app;
  *     if (app_open(&app, &options, &err) != STATUS_OK) ...
- *     app.batcher = ...;            // for serving, as app.solo; the caller's to free, before app_close
+ *     app.batcher = ...;            // for serving; the caller's to free, before app_close
  *     app_close(&app);
  */
 #ifndef MLPD_SERVER_APP_H
 #define MLPD_SERVER_APP_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/backend.h"
 #include "engine/batcher.h"
 #include "engine/model.h"
 #include "engine/status.h"
 #include "server/buffer.h"
-
-struct solo;
 
 struct app_options {
     const char *models;  /* the folder of <name>/<version>/ */
@@ -32,7 +32,8 @@ struct app {
     struct model *model;
     struct backend *backend;
     struct batcher *batcher; /* NULL when nothing is served */
-    struct solo *solo;       /* likewise */
+    bool gathers;            /* short work is run by the loops themselves */
+    int64_t stuck_ns;        /* a batch, or a loop's round, that takes longer than this is stuck */
     size_t rows_max, pixels_max;
     struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */
     struct buffer *labels_json; /* out_features of them: quoted and escaped, or null */

@@ -8,15 +8,15 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "engine/clock.h"
 #include "server/api_native.h"
 #include "server/app.h"
 #include "server/commands.h"
 #include "server/http.h"
-#include "server/solo.h"
 
 enum {
-    DRAIN_TIMEOUT_MS = 30000,      /* for what has begun when the signal comes */
-    DRAIN_UPLOAD_MS = 5000,        /* and for a body that is still coming: supervisors kill after 10 s or later */
+    DRAIN_TIMEOUT_MS = 30000, /* for what has begun when the signal comes */
+    WAIT_STEP_MS = 2,
     FILES_BESIDE_SOCKETS = 64,     /* descriptors that the process needs beside its connections */
     MAPPED_BYTES_MIN = 256 * 1024, /* what is larger is no small request's, and need not be kept */
 };
@@ -64,53 +64,65 @@ static void announce(const struct app *app, const struct http_server *http, doub
 {
     fprintf(stderr, "mlpd: Using %s device, kernels %s, model %s/%s (%zu parameters), ready in %.1f ms at %s\n",
             app->backend->device, app->backend->kernels, app->model->name, app->model->version,
-            app->model->parameter_elements, now_ms() - started_ms, http_server_url(http));
+            app->model->parameter_elements, now_ms() - started_ms, http_server_url(http, 0));
+}
+
+/* Waits until `end_ns`, or all connections have ended, or a further signal comes. */
+static void wait_for_end(const struct http_server *http, const sigset_t *signals, int64_t end_ns)
+{
+    const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+    while (http_server_stats(http).connections && clock_now_ns() < end_ns)
+        if (sigtimedwait(signals, NULL, &step) > 0)
+            return;
 }
 
 /* Readiness first, then no new connections, then the answers to all that has begun. */
-static void drain(struct app *app, struct http_server *http)
+static int drain(struct app *app, struct http_server *http, const sigset_t *signals)
 {
     atomic_store(&app->draining, true);
+    http_server_drain(http);
     http_server_stop_accepting(http);
-    size_t left = http_server_wait_idle(http, DRAIN_UPLOAD_MS, DRAIN_TIMEOUT_MS);
-    if (left)
-        fprintf(stderr, "mlpd: %zu requests had not ended in time and are dropped\n", left);
+    wait_for_end(http, signals, clock_now_ns() + DRAIN_TIMEOUT_MS * INT64_C(1000000));
+    size_t lost = http_server_stats(http).in_flight;
+    if (lost)
+        fprintf(stderr, "mlpd: %zu requests had not ended in time and are dropped\n", lost);
+    return lost ? EXIT_FAULT : EXIT_SUCCESS;
 }
 
 static enum status serve(const struct options *options, struct app *app, const sigset_t *signals, double started_ms,
-                         struct error *err)
+                         int *ret_exit_code, struct error *err)
 {
     size_t processors = processor_count();
     const struct batcher_options batcher_options = {
         .workers = options->workers ? options->workers : processors,
         .queue_max = options->queue_max,
     };
+    const struct http_address address = {.host = options->host, .port = (unsigned)options->port};
     const struct http_options http_options = {
-        .host = options->host,
-        .port = (unsigned)options->port,
-        .io_threads = options->io_threads ? options->io_threads : (processors + 1) / 2,
+        .addresses = &address,
+        .address_count = 1,
+        .io_threads = options->io_threads ? options->io_threads : processors,
         .connections_max = fit_connections(options->connections_max),
         .body_bytes_max = options->body_bytes_max,
-        .state_create = api_native_state_create,
-        .state_reset = api_native_state_reset,
-        .state_free = api_native_state_free,
+        .read_timeout_ns = INT64_C(10000000000),
+        .idle_timeout_ns = INT64_C(60000000000),
+        .deadline_ns = INT64_C(5000000000),
     };
+    const struct http_handlers handlers = api_native_handlers(app);
     struct http_server *http = NULL;
+    app->gathers = true;
+    app->stuck_ns = INT64_C(10000000000);
     enum status status = batcher_create(app->backend, &batcher_options, &app->batcher, err);
     if (status == STATUS_OK)
-        status = solo_create(app->backend, app->batcher, &app->solo, err);
-    if (status == STATUS_OK)
-        status = http_server_start(&http_options, api_native_routes, app, &http, err);
+        status = http_server_start(&http_options, &handlers, &http, err);
     if (status == STATUS_OK) {
         int signal_number;
         announce(app, http, started_ms);
         sigwait(signals, &signal_number);
-        drain(app, http);
+        *ret_exit_code = drain(app, http, signals);
     }
     http_server_free(http); /* before the batcher: it waits for jobs under way */
-    solo_free(app->solo);
     batcher_free(app->batcher);
-    app->solo = NULL;
     app->batcher = NULL;
     return status;
 }
@@ -133,7 +145,8 @@ int command_serve(const struct options *options)
     enum status status = command_open_app(options, &app, &err);
     if (status != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    status = serve(options, &app, &signals, started_ms, &err);
+    int exit_code = EXIT_SUCCESS;
+    status = serve(options, &app, &signals, started_ms, &exit_code, &err);
     app_close(&app);
-    return status == STATUS_OK ? EXIT_SUCCESS : command_fail(EXIT_FAULT, &err);
+    return status == STATUS_OK ? exit_code : command_fail(EXIT_FAULT, &err);
 }

@@ -1,161 +1,119 @@
 #include "server/http_exchange.h"
 
-#include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+
+#include "server/http_server.h"
 
 enum {
-    KEEP_BYTES = 64 * 1024, /* of an exchange's buffers, from one request to the next */
-    SPARE_MAX = 256,        /* exchanges kept for later; what a flood of connections took goes back */
+    KEEP_BYTES = 32 * 1024, /* of each of an exchange's buffers, from one request to the next */
+    SPARE_MAX = 256,        /* exchanges kept for later by each loop; what a flood of connections took goes back */
 };
 
-static void exchange_free(const struct exchange_pool *pool, struct exchange *exchange)
+static void exchange_free(struct exchange *exchange)
 {
-    if (exchange->request.state && pool->options->state_free)
-        pool->options->state_free(exchange->request.state);
+    const struct http_handlers *handlers = &exchange->loop->server->handlers;
+    if (exchange->request.state && handlers->state_free)
+        handlers->state_free(exchange->request.state);
     buffer_free(&exchange->request.body);
     buffer_free(&exchange->request.reply.body);
+    buffer_free(&exchange->late.body);
+    account_close(&exchange->account);
     free(exchange);
 }
 
-static struct exchange *exchange_create(const struct exchange_pool *pool)
+static struct exchange *exchange_create(struct http_loop *loop)
 {
+    const struct http_handlers *handlers = &loop->server->handlers;
     struct exchange *exchange = calloc(1, sizeof *exchange);
     if (!exchange)
         return NULL;
-    exchange->request.context = pool->context;
-    if (!pool->options->state_create)
+    exchange->loop = loop;
+    exchange->account.budget = &loop->server->budget;
+    exchange->request.account = &exchange->account;
+    exchange->request.context = handlers->context;
+    exchange->request.loop_state = loop->loop_state;
+    if (!handlers->state_create || (exchange->request.state = handlers->state_create(handlers->context)))
         return exchange;
-    exchange->request.state = pool->options->state_create(pool->context);
-    if (exchange->request.state)
-        return exchange;
-    free(exchange);
+    exchange_free(exchange);
     return NULL;
 }
 
-void exchange_pool_init(struct exchange_pool *pool, const struct http_options *options, void *context)
+struct exchange *exchange_take(struct http_loop *loop)
 {
-    *pool = (struct exchange_pool){.options = options, .context = context};
-    pthread_mutex_init(&pool->lock, NULL);
-}
-
-void exchange_pool_destroy(struct exchange_pool *pool)
-{
-    while (pool->spare) {
-        struct exchange *exchange = pool->spare;
-        pool->spare = exchange->next;
-        exchange_free(pool, exchange);
-    }
-    pthread_mutex_destroy(&pool->lock);
-}
-
-static struct exchange *take_spare(struct exchange_pool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    struct exchange *exchange = pool->spare;
-    if (exchange) {
-        pool->spare = exchange->next;
-        pool->spare_count--;
-    }
-    pthread_mutex_unlock(&pool->lock);
+    struct exchange *exchange = loop->pool.spare;
+    if (!exchange)
+        return exchange_create(loop);
+    loop->pool.spare = exchange->next;
+    loop->pool.spare_count--;
+    exchange->next = NULL;
     return exchange;
 }
 
-struct exchange *exchange_take(struct exchange_pool *pool, struct http_loop *loop,
-                               struct MHD_Connection *connection, int fd)
+/* Empties the exchange for its next request, keeping memory of a usual size. What is not named becomes zero. */
+static void exchange_clear(struct exchange *exchange)
 {
-    struct exchange *exchange = take_spare(pool);
-    if (!exchange)
-        exchange = exchange_create(pool);
-    if (!exchange)
-        return NULL;
-    exchange->loop = loop;
-    exchange->connection = connection;
-    exchange->fd = fd;
-    atomic_init(&exchange->reading_body, true);
-    atomic_fetch_add(&pool->alive, 1);
+    struct http_request *request = &exchange->request;
+    const struct http_handlers *handlers = &exchange->loop->server->handlers;
+    buffer_reset(&request->body, KEEP_BYTES);
+    buffer_reset(&request->reply.body, KEEP_BYTES);
+    buffer_reset(&exchange->late.body, 0);
+    if (request->state && handlers->state_reset)
+        handlers->state_reset(request->state);
+    account_settle(&exchange->account);
+    *exchange = (struct exchange){
+        .request = {.body = request->body,
+                    .reply = {.body = request->reply.body},
+                    .context = request->context,
+                    .loop_state = request->loop_state,
+                    .state = request->state,
+                    .account = &exchange->account},
+        .late = {.body = exchange->late.body},
+        .loop = exchange->loop,
+        .account = exchange->account,
+    };
+}
 
-    pthread_mutex_lock(&pool->lock);
+void exchange_give_back(struct exchange *exchange)
+{
+    struct exchange_pool *pool = &exchange->loop->pool;
+    if (pool->spare_count >= SPARE_MAX) {
+        exchange_free(exchange);
+        pool->flooded = true;
+        return;
+    }
+    exchange_clear(exchange);
+    exchange->next = pool->spare;
+    pool->spare = exchange;
+    pool->spare_count++;
+}
+
+void exchange_pool_clear(struct http_loop *loop)
+{
+    while (loop->pool.spare) {
+        struct exchange *exchange = loop->pool.spare;
+        loop->pool.spare = exchange->next;
+        exchange_free(exchange);
+    }
+    loop->pool.spare_count = 0;
+}
+
+void exchange_enter_pending(struct exchange *exchange)
+{
+    struct exchange_pool *pool = &exchange->loop->pool;
     exchange->previous = NULL;
-    exchange->next = pool->first_alive;
+    exchange->next = pool->first_pending;
     if (exchange->next)
         exchange->next->previous = exchange;
-    pool->first_alive = exchange;
-    pthread_mutex_unlock(&pool->lock);
-    return exchange;
+    pool->first_pending = exchange;
 }
 
-static void unlink_alive(struct exchange_pool *pool, struct exchange *exchange)
+void exchange_leave_pending(struct exchange *exchange)
 {
+    struct exchange_pool *pool = &exchange->loop->pool;
     if (exchange->next)
         exchange->next->previous = exchange->previous;
-    if (exchange->previous)
-        exchange->previous->next = exchange->next;
-    else
-        pool->first_alive = exchange->next;
-}
-
-/* Empties the exchange for its next request, keeping memory of a usual size. */
-static void exchange_clear(const struct exchange_pool *pool, struct exchange *exchange)
-{
-    struct buffer body = exchange->request.body, answer = exchange->request.reply.body;
-    void *state = exchange->request.state;
-    buffer_reset(&body, KEEP_BYTES);
-    buffer_reset(&answer, KEEP_BYTES);
-    if (state && pool->options->state_reset)
-        pool->options->state_reset(state);
-    *exchange = (struct exchange){
-        .request = {.body = body, .reply = {.body = answer}, .context = pool->context, .state = state}};
-}
-
-void exchange_give_back(struct exchange_pool *pool, struct exchange *exchange)
-{
-    pthread_mutex_lock(&pool->lock);
-    unlink_alive(pool, exchange);
-    bool keep = pool->spare_count < SPARE_MAX;
-    pool->spare_count += keep;
-    pthread_mutex_unlock(&pool->lock);
-
-    if (keep) {
-        exchange_clear(pool, exchange);
-        pthread_mutex_lock(&pool->lock);
-        exchange->next = pool->spare;
-        pool->spare = exchange;
-        pthread_mutex_unlock(&pool->lock);
-    } else {
-        exchange_free(pool, exchange);
-        atomic_store(&pool->flooded, true);
-    }
-    atomic_fetch_sub(&pool->alive, 1);
-}
-
-size_t exchange_pool_count_whole(struct exchange_pool *pool)
-{
-    size_t count = 0;
-    pthread_mutex_lock(&pool->lock);
-    for (struct exchange *exchange = pool->first_alive; exchange; exchange = exchange->next)
-        count += !atomic_load(&exchange->reading_body);
-    pthread_mutex_unlock(&pool->lock);
-    return count;
-}
-
-static bool client_has_gone(int fd)
-{
-    char byte;
-    ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-}
-
-void exchange_pool_sweep(struct exchange_pool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    for (struct exchange *exchange = pool->first_alive; exchange; exchange = exchange->next)
-        if (atomic_load(&exchange->reading_body) && client_has_gone(exchange->fd))
-            shutdown(exchange->fd, SHUT_RDWR); /* which libmicrohttpd does see */
-    pthread_mutex_unlock(&pool->lock);
-    if (atomic_exchange(&pool->flooded, false))
-        malloc_trim(0); /* the freed pieces lie between others, where free alone leaves them to the process */
+    *(exchange->previous ? &exchange->previous->next : &pool->first_pending) = exchange->next;
+    exchange->next = exchange->previous = NULL;
 }
 
 void exchange_refuse_code(struct exchange *exchange, unsigned code, const struct error *err)
@@ -176,4 +134,34 @@ void exchange_refuse_too_large(struct exchange *exchange, size_t body_bytes_max)
     error_set(&err, STATUS_TOO_LARGE, "the body is larger than %zu bytes", body_bytes_max);
     error_hint(&err, "split it over several requests, or start mlpd with a larger --body-max");
     exchange_refuse(exchange, &err);
+}
+
+/* The capacity that the body grows to: twice what it has, so that it is not moved for each piece, but no more than it is
+ * going to need. What is only announced is not paid for: a client that declares much and sends little takes no room. */
+static size_t grown_capacity(const struct exchange *exchange, size_t more)
+{
+    const struct buffer *body = &exchange->request.body;
+    size_t needed = body->len + more + 1, grown = 2 * body->capacity;
+    if (exchange->declared_len != SIZE_MAX && grown > exchange->declared_len + 1)
+        grown = exchange->declared_len + 1;
+    return grown > needed ? grown : needed;
+}
+
+bool exchange_reserve_body(struct exchange *exchange, size_t more)
+{
+    struct buffer *body = &exchange->request.body;
+    struct error err;
+    if (more < body->capacity - body->len)
+        return true;
+    size_t capacity = grown_capacity(exchange, more);
+    if (account_pay(&exchange->account, capacity - body->capacity, &err) != STATUS_OK) {
+        http_count_rejected(exchange->loop, HTTP_REJECTED_MEMORY);
+    } else if (!buffer_reserve(body, capacity - body->len - 1)) {
+        error_set(&err, STATUS_NO_MEMORY, "there is no memory for a body of %zu bytes", body->len + more);
+        error_hint(&err, "send it again in a moment");
+    } else {
+        return true;
+    }
+    exchange_refuse(exchange, &err);
+    return false;
 }

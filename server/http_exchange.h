@@ -1,83 +1,90 @@
-/* The lifetimes of requests, private to the files http*.c: an exchange is taken from the pool when a request's headers have
- * come, and goes back when its connection has done with it. The pool knows which exchanges are alive, and looks from
- * time to time whether their clients still are.
+/* The lifetimes of requests, private to the files http*.c: an exchange is taken from its loop's pool when a request's
+ * headers have come, and goes back when its connection has done with it and its work has ended, whichever comes last.
  *
- * Threads: taking, giving back and sweeping lock the pool. An exchange's fields belong to its connection's I/O thread,
- * and while it is pending to whoever does its work; `reading_body` and `fd` are read by the sweep too.
+ * An exchange's fields belong to its loop's thread, and while its work is under way `request` to whoever does it.
  */
 #ifndef MLPD_SERVER_HTTP_EXCHANGE_H
 #define MLPD_SERVER_HTTP_EXCHANGE_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
+#include "server/budget.h"
 #include "server/http.h"
 #include "server/side_thread.h"
 
 struct MHD_Connection;
 struct http_loop;
+struct peer;
 
-enum stage { STAGE_BODY, STAGE_PENDING, STAGE_COMPLETE };
+enum stage {
+    STAGE_BODY,     /* more of the body may come */
+    STAGE_GATHERED, /* its work runs at the end of the round */
+    STAGE_PENDING,  /* its work is under way, and its connection suspended */
+    STAGE_EXPIRED,  /* its work is of no more use, and may still be under way */
+    STAGE_COMPLETE  /* the reply can be sent */
+};
+
+enum { REQUEST_ID_MAX = 128 };
 
 struct exchange {
     struct http_request request; /* first: http_request_complete finds the exchange through it */
-    struct http_loop *loop;      /* whose thread serves the connection */
-    struct MHD_Connection *connection;
-    int fd;                         /* the connection's socket */
-    const struct http_route *route; /* NULL: refused before one was found */
+    struct http_loop *loop;
+    struct peer *peer;
+    struct MHD_Connection *connection; /* NULL when it has done with the request */
+    const struct http_route *route;    /* NULL: refused before one was found */
+    const char *method;
     enum stage stage;
-    atomic_bool reading_body; /* more of the request is waited for */
-    bool refused;             /* the reply is filled in; what comes of the body is thrown away */
-    bool out_of_step;         /* where the body ends is unknown: the connection ends with the reply */
+    bool outstanding;      /* `start` has begun the work, or is about to, and its end has not been seen */
+    bool refused;          /* the reply is filled in; what comes of the body is thrown away */
+    bool out_of_step;      /* where the body ends is unknown: the connection ends with the reply */
+    bool expects_continue; /* its client waits for "100 Continue" */
+    bool vital;            /* of a route that is served on the places kept for health checks */
+    size_t declared_len;   /* of the body; SIZE_MAX where it is chunked */
     size_t discarded_bytes;
+    size_t reply_bytes;
+    uint64_t round;         /* in which it was gathered */
+    struct http_reply late; /* what is sent once it has expired; the reply proper may be in use by the work */
+    char request_id[REQUEST_ID_MAX + 1];
+    struct account account;
     struct side_task task;
-    struct exchange *next, *previous; /* among the alive; `next` in the pool too */
+    atomic_bool decoding;             /* another thread decodes it, or is about to */
+    atomic_bool unwanted;             /* it has expired: what that thread has not begun need not be done */
+    struct exchange *next, *previous; /* among the pending; `next` among the spare too */
+    struct exchange *next_completed;
 };
 
 struct exchange_pool {
-    const struct http_options *options;
-    void *context;
-    atomic_size_t alive;
-    atomic_bool flooded; /* there were more than are kept; some have been freed since the last sweep */
-
-    pthread_mutex_t lock; /* guards all below, and the links of every exchange */
-    struct exchange *first_alive;
+    struct exchange *first_pending;
     struct exchange *spare;
     size_t spare_count;
+    bool flooded; /* there were more than are kept; some have been freed since the last look */
 };
 
-void exchange_pool_init(struct exchange_pool *pool, const struct http_options *options, void *context);
+/* NULL if out of memory. */
+struct exchange *exchange_take(struct http_loop *loop);
 
-/* Frees the spare exchanges; none is alive any more. */
-void exchange_pool_destroy(struct exchange_pool *pool);
+/* Its connection and its work have done with it. */
+void exchange_give_back(struct exchange *exchange);
 
-/* NULL if out of memory. `loop`, `connection` and `fd` are the caller's to keep valid until exchange_give_back. */
-struct exchange *exchange_take(struct exchange_pool *pool, struct http_loop *loop,
-                               struct MHD_Connection *connection, int fd);
-void exchange_give_back(struct exchange_pool *pool, struct exchange *exchange);
+/* Frees the spare exchanges. */
+void exchange_pool_clear(struct http_loop *loop);
 
-/* How many exchanges are alive and do not wait for more of their request. */
-size_t exchange_pool_count_whole(struct exchange_pool *pool);
-
-/* Returns to the system what a flood of requests took, and shuts down the sockets of clients that have gone in the middle of their request. libmicrohttpd's epoll loop overlooks an
- * end of stream that comes with the last bytes of a piece of a body, and would keep the connection until it times out. */
-void exchange_pool_sweep(struct exchange_pool *pool);
+/* Enters the exchange among the pending, or takes it out. */
+void exchange_enter_pending(struct exchange *exchange);
+void exchange_leave_pending(struct exchange *exchange);
 
 /* The exchange's reply becomes the refusal; what still comes of the body is thrown away. */
 void exchange_refuse(struct exchange *exchange, const struct error *err);
 void exchange_refuse_code(struct exchange *exchange, unsigned code, const struct error *err);
 void exchange_refuse_too_large(struct exchange *exchange, size_t body_bytes_max);
 
+/* Pays for `more` bytes of the body and makes room for them; else the exchange is refused. */
+bool exchange_reserve_body(struct exchange *exchange, size_t more);
+
 /* What the headers tell: the route, the parameters, the body's length. Refuses what is wrong with them. */
-void exchange_read_headers(struct exchange *exchange, const struct http_route *routes, size_t body_bytes_max,
-                           const char *path, const char *method);
-
-/* The body's length as declared, or SIZE_MAX where it is chunked. */
-size_t exchange_declared_length(const struct exchange *exchange);
-
-/* Whether the client waits for "100 Continue" before it sends its body. */
-bool exchange_expects_continue(const struct exchange *exchange);
+void exchange_read_headers(struct exchange *exchange, const char *path, const char *method);
 
 #endif

@@ -6,12 +6,46 @@
 #include <string.h>
 #include <strings.h>
 
-#include "server/http_exchange.h"
+#include "server/http_server.h"
 
-static const char *header(struct MHD_Connection *connection, const char *name)
+enum { BODY_BYTES_FIRST = 64 * 1024 }; /* room that is made before a byte has come */
+
+/* What is read of the headers, in one pass over them; NULL where there is none. */
+struct headers {
+    const char *content_type, *accept, *host, *coding, *len, *encoding, *expect, *request_id;
+    size_t framing; /* headers that say how long the body is, blanks behind their names included */
+};
+
+static bool is_framing(const char *key, const char *name)
 {
-    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-    return value ? value : "";
+    size_t len = strlen(name);
+    return strncasecmp(key, name, len) == 0 && !key[len + strspn(key + len, " \t")];
+}
+
+/* The first header of a name counts. */
+static enum MHD_Result note_header(void *argument, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    (void)kind;
+    struct headers *headers = argument;
+    const struct {
+        const char *name;
+        const char **value;
+    } known[] = {
+        {MHD_HTTP_HEADER_CONTENT_TYPE, &headers->content_type},
+        {MHD_HTTP_HEADER_ACCEPT, &headers->accept},
+        {MHD_HTTP_HEADER_HOST, &headers->host},
+        {MHD_HTTP_HEADER_TRANSFER_ENCODING, &headers->coding},
+        {MHD_HTTP_HEADER_CONTENT_LENGTH, &headers->len},
+        {MHD_HTTP_HEADER_CONTENT_ENCODING, &headers->encoding},
+        {MHD_HTTP_HEADER_EXPECT, &headers->expect},
+        {"x-request-id", &headers->request_id},
+    };
+    headers->framing += is_framing(key, MHD_HTTP_HEADER_CONTENT_LENGTH) ||
+                        is_framing(key, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!*known[i].value && strcasecmp(key, known[i].name) == 0)
+            *known[i].value = value ? value : "";
+    return MHD_YES;
 }
 
 /* The method as a bit, 0 for one that no route takes. */
@@ -24,11 +58,19 @@ static unsigned method_bit(const char *method)
     return strcmp(method, MHD_HTTP_METHOD_PUT) == 0 ? HTTP_PUT : 0;
 }
 
-static void find_route(struct exchange *exchange, const struct http_route *routes, const char *method)
+static bool is_served(const struct http_route *route, const struct peer *peer)
+{
+    unsigned here = HTTP_ADMIN;
+    if (!peer->admin)
+        here = peer->loop->server->has_admin ? HTTP_PUBLIC : HTTP_PUBLIC | HTTP_WITHOUT_ADMIN;
+    return here & (route->sides ? route->sides : HTTP_PUBLIC);
+}
+
+static void find_route(struct exchange *exchange, const char *method)
 {
     struct error err;
-    const struct http_route *route = routes;
-    while (route->path && strcmp(route->path, exchange->request.path) != 0)
+    const struct http_route *route = exchange->loop->server->handlers.routes;
+    while (route->path && (strcmp(route->path, exchange->request.path) != 0 || !is_served(route, exchange->peer)))
         route++;
     if (!route->path) {
         error_set(&err, STATUS_NOT_FOUND, "there is nothing at %.200s", exchange->request.path);
@@ -36,6 +78,7 @@ static void find_route(struct exchange *exchange, const struct http_route *route
         exchange_refuse(exchange, &err);
         return;
     }
+    exchange->route = route;
     unsigned bit = method_bit(method);
     if (!(route->methods & bit)) {
         exchange->request.reply.allow = route->methods & HTTP_GET ? "GET, HEAD" : "POST, PUT";
@@ -46,7 +89,6 @@ static void find_route(struct exchange *exchange, const struct http_route *route
         return;
     }
     exchange->request.method = bit;
-    exchange->route = route;
 }
 
 static enum MHD_Result add_parameter(void *argument, enum MHD_ValueKind kind, const char *key, const char *value)
@@ -96,10 +138,9 @@ static void check_parameters(struct exchange *exchange)
     }
 }
 
-static void check_encoding(struct exchange *exchange)
+static void check_encoding(struct exchange *exchange, const char *encoding)
 {
-    const char *encoding = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_ENCODING);
-    if (!*encoding || strcasecmp(encoding, "identity") == 0)
+    if (!encoding || !*encoding || strcasecmp(encoding, "identity") == 0)
         return;
     struct error err;
     error_set(&err, STATUS_UNSUPPORTED, "Content-Encoding \"%.64s\" is not understood here", encoding);
@@ -107,75 +148,66 @@ static void check_encoding(struct exchange *exchange)
     exchange_refuse(exchange, &err);
 }
 
-size_t exchange_declared_length(const struct exchange *exchange)
-{
-    if (*header(exchange->connection, MHD_HTTP_HEADER_TRANSFER_ENCODING))
-        return SIZE_MAX;
-    /* libmicrohttpd has checked that it is a number. */
-    unsigned long long len = strtoull(header(exchange->connection, MHD_HTTP_HEADER_CONTENT_LENGTH), NULL, 10);
-    return len < SIZE_MAX ? (size_t)len : SIZE_MAX - 1;
-}
-
-bool exchange_expects_continue(const struct exchange *exchange)
-{
-    return strcasecmp(header(exchange->connection, MHD_HTTP_HEADER_EXPECT), "100-continue") == 0;
-}
-
-/* Whether a header is of this name, blanks behind it aside. */
-static bool is_named(const char *key, const char *name)
-{
-    size_t len = strlen(name);
-    return strncasecmp(key, name, len) == 0 && !key[len + strspn(key + len, " \t")];
-}
-
-static enum MHD_Result count_framing(void *argument, enum MHD_ValueKind kind, const char *key, const char *value)
-{
-    (void)kind, (void)value;
-    size_t *count = argument;
-    *count += is_named(key, MHD_HTTP_HEADER_CONTENT_LENGTH) || is_named(key, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    return MHD_YES;
-}
-
 /* A proxy may see the body end elsewhere when its length is said twice, or in a way that libmicrohttpd passes over (an
  * unknown coding, a blank before the colon). One of the two would then take the body's tail for somebody's request. */
-static void check_framing(struct exchange *exchange)
+static void check_framing(struct exchange *exchange, const struct headers *headers)
 {
-    const char *coding = header(exchange->connection, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    const char *len = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    size_t count = 0;
-    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_framing, &count);
-    bool unknown = count == 1 && *coding && strcasecmp(coding, "chunked") != 0;
-    if (count == 0 || (count == 1 && (*len || *coding) && !unknown))
+    bool named = headers->len || headers->coding;
+    bool unknown = headers->framing == 1 && headers->coding && strcasecmp(headers->coding, "chunked") != 0;
+    if (headers->framing == 0 || (headers->framing == 1 && named && !unknown))
         return;
     struct error err;
     exchange->out_of_step = true;
     if (unknown)
-        error_set(&err, STATUS_INVALID, "Transfer-Encoding \"%.64s\" is not understood here", coding);
+        error_set(&err, STATUS_INVALID, "Transfer-Encoding \"%.64s\" is not understood here", headers->coding);
     else
         error_set(&err, STATUS_INVALID, "the request says not once and plainly how long its body is");
     error_hint(&err, "send either one Content-Length, or Transfer-Encoding: chunked");
     exchange_refuse_code(exchange, unknown ? MHD_HTTP_NOT_IMPLEMENTED : MHD_HTTP_BAD_REQUEST, &err);
 }
 
-static void check_length(struct exchange *exchange, size_t body_bytes_max)
+static size_t declared_length(const struct headers *headers)
+{
+    if (headers->coding)
+        return SIZE_MAX;
+    /* libmicrohttpd has checked that it is a number. */
+    unsigned long long len = headers->len ? strtoull(headers->len, NULL, 10) : 0;
+    return len < SIZE_MAX ? (size_t)len : SIZE_MAX - 1;
+}
+
+static void check_length(struct exchange *exchange, const struct headers *headers)
 {
     if (!(exchange->request.method & (HTTP_POST | HTTP_PUT)))
         return;
-    size_t len = exchange_declared_length(exchange);
-    if (len != SIZE_MAX && !*header(exchange->connection, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
+    size_t len = exchange->declared_len, max = exchange->loop->server->options.body_bytes_max;
+    if (!headers->coding && !headers->len) {
         struct error err;
         error_set(&err, STATUS_INVALID, "the request says nothing of its body's length");
         error_hint(&err,
                    "send a Content-Length, or Transfer-Encoding: chunked; with curl: --data-binary @boot.png");
         exchange_refuse_code(exchange, MHD_HTTP_LENGTH_REQUIRED, &err);
-    } else if (len != SIZE_MAX && len > body_bytes_max) {
-        exchange_refuse_too_large(exchange, body_bytes_max);
-    } else if (len != SIZE_MAX && !buffer_reserve(&exchange->request.body, len)) {
-        struct error err;
-        error_set(&err, STATUS_NO_MEMORY, "there is no memory for a body of %zu bytes", len);
-        error_hint(&err, "send it again in a moment");
-        exchange_refuse(exchange, &err);
+    } else if (len != SIZE_MAX && len > max) {
+        exchange_refuse_too_large(exchange, max);
+    } else if (len != SIZE_MAX) {
+        exchange_reserve_body(exchange, len < BODY_BYTES_FIRST ? len : BODY_BYTES_FIRST);
     }
+}
+
+/* The places above the limit are for health checks; whoever else has one is turned away, unless others have become free. */
+static void check_place(struct exchange *exchange)
+{
+    struct peer *peer = exchange->peer;
+    if (!peer->reserved || (exchange->route && exchange->route->vital) || http_has_place(peer))
+        return;
+    struct error err;
+    exchange->out_of_step = true;
+    error_set(&err, STATUS_OVERLOADED, "all %zu connections are taken",
+              exchange->loop->server->options.connections_max);
+    error_hint(
+        &err,
+        "send it again after the seconds that Retry-After says, or start mlpd with a larger --connections-max");
+    http_count_rejected(exchange->loop, HTTP_REJECTED_CONNECTIONS);
+    exchange_refuse(exchange, &err);
 }
 
 /* RFC 9112, section 3.2.2: a server takes the absolute form of a target, "http://host/path", too. */
@@ -188,21 +220,32 @@ static const char *path_of_target(const char *target)
     return path ? path : "/";
 }
 
-void exchange_read_headers(struct exchange *exchange, const struct http_route *routes, size_t body_bytes_max,
-                           const char *path, const char *method)
+static const char *or_empty(const char *value)
+{
+    return value ? value : "";
+}
+
+void exchange_read_headers(struct exchange *exchange, const char *path, const char *method)
 {
     struct http_request *request = &exchange->request;
+    struct headers headers = {0};
+    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, note_header, &headers);
     request->path = path_of_target(path);
-    request->content_type = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_TYPE);
-    request->accept = header(exchange->connection, MHD_HTTP_HEADER_ACCEPT);
-    request->host = header(exchange->connection, MHD_HTTP_HEADER_HOST);
-    check_framing(exchange);
+    request->content_type = or_empty(headers.content_type);
+    request->accept = or_empty(headers.accept);
+    request->host = or_empty(headers.host);
+    exchange->method = method;
+    exchange->declared_len = declared_length(&headers);
+    exchange->expects_continue = headers.expect && strcasecmp(headers.expect, "100-continue") == 0;
+    check_framing(exchange, &headers);
     if (!exchange->refused)
-        find_route(exchange, routes, method);
+        find_route(exchange, method);
+    if (!exchange->refused)
+        check_place(exchange);
     if (!exchange->refused)
         check_parameters(exchange);
     if (!exchange->refused)
-        check_encoding(exchange);
+        check_encoding(exchange, headers.encoding);
     if (!exchange->refused)
-        check_length(exchange, body_bytes_max);
+        check_length(exchange, &headers);
 }

@@ -13,6 +13,8 @@ static unsigned code_of_status(enum status status)
     case STATUS_UNSUPPORTED: return 415;
     case STATUS_OVERLOADED:
     case STATUS_NO_MEMORY: return 503;
+    case STATUS_EXPIRED: return 504;
+    case STATUS_CANCELLED: return HTTP_CLIENT_LEFT;
     case STATUS_IO:
     case STATUS_INTERNAL: break;
     }

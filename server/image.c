@@ -234,8 +234,14 @@ enum status image_decode(const void *data, size_t len, const struct image_option
     bool resized = header.width != options->width || header.height != options->height;
     if (resized && options->refuse_resize)
         return refuse_size(&file, &header, options, err);
+    /* What stb_image may hold, and a gray copy; a PNM has none of the first. */
+    size_t bytes = header.budget_bytes + header.width * header.height;
+    status = account_pay(options->account, bytes, err);
+    if (status != STATUS_OK)
+        return status;
     status = file.format == IMAGE_PNM ? decode_pnm(&file, &header, options, ret_gray, err)
                                       : decode_stb(&file, &header, options, ret_gray, err);
+    account_refund(options->account, bytes);
     if (status != STATUS_OK)
         return status;
     if (options->invert)

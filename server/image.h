@@ -15,14 +15,16 @@
 #include <stdint.h>
 
 #include "engine/status.h"
+#include "server/budget.h"
 
 enum image_format { IMAGE_NONE, IMAGE_PNG, IMAGE_JPEG, IMAGE_BMP, IMAGE_PNM };
 
 struct image_options {
-    size_t width, height; /* of the result */
-    size_t pixels_max;    /* a picture that declares more is refused before it is read */
-    bool refuse_resize;   /* ?resize=0: another size is an error */
-    bool invert;          /* ?invert=1: 255 - gray, after the resize */
+    size_t width, height;    /* of the result */
+    size_t pixels_max;       /* a picture that declares more is refused before it is read */
+    bool refuse_resize;      /* ?resize=0: another size is an error */
+    bool invert;             /* ?invert=1: 255 - gray, after the resize */
+    struct account *account; /* pays for the picture's pixels while it is decoded; NULL: nobody does */
 };
 
 struct image_info {

@@ -99,6 +99,7 @@ static enum status read_picture(struct input *input, const void *data, size_t le
         .pixels_max = scratch->options->pixels_max,
         .refuse_resize = scratch->options->refuse_resize,
         .invert = scratch->options->invert,
+        .account = input->set.account,
     };
     struct image_info info;
     enum status status = image_decode(data, len, &options, scratch->pixels, &info, err);
@@ -175,14 +176,19 @@ static enum status read_raw(struct input *input, const void *data, size_t len, s
 }
 
 /* The elements in C order and as one of the two dtypes, in *ret_rows: in the body, or in memory that *ret_owned names. */
-static enum status convert_npy(const struct npy *npy, const void **ret_rows, void **ret_owned, struct error *err)
+static enum status convert_npy(const struct npy *npy, struct account *account, const void **ret_rows,
+                               void **ret_owned, struct error *err)
 {
     bool as_is = !npy->fortran_order && !npy->big_endian && (npy->dtype == NPY_UINT8 || npy->dtype == NPY_FLOAT32);
     *ret_owned = NULL;
     *ret_rows = npy->data;
     if (as_is)
         return STATUS_OK;
-    *ret_owned = malloc(npy->count * (npy->dtype == NPY_UINT8 ? 1 : sizeof(float)));
+    size_t bytes = npy->count * (npy->dtype == NPY_UINT8 ? 1 : sizeof(float));
+    enum status status = account_pay(account, bytes, err);
+    if (status != STATUS_OK)
+        return status;
+    *ret_owned = malloc(bytes);
     if (!*ret_owned)
         return no_memory(err);
     if (npy->dtype == NPY_UINT8)
@@ -207,7 +213,7 @@ static enum status read_npy(struct input *input, const void *data, size_t len, s
         return refuse_shape(model, npy.shape, npy.dims, err);
     status = row_set_check_room(&input->set, count, err);
     if (status == STATUS_OK)
-        status = convert_npy(&npy, &rows, &owned, err);
+        status = convert_npy(&npy, input->set.account, &rows, &owned, err);
     if (status != STATUS_OK)
         return status;
     enum row_dtype dtype = npy.dtype == NPY_UINT8 ? ROW_UINT8 : ROW_FLOAT32;
@@ -236,6 +242,11 @@ static enum status read_json_picture(struct input *input, struct json_string str
     struct input_scratch *scratch = input->scratch;
     size_t decoded_max = base64_decoded_max(string.len);
     scratch->text.len = 0;
+    if (string.len > scratch->text.capacity) {
+        enum status paid = account_pay(input->set.account, string.len - scratch->text.capacity, err);
+        if (paid != STATUS_OK)
+            return paid;
+    }
     if (!buffer_reserve(&scratch->text, string.len > decoded_max ? string.len : decoded_max))
         return no_memory(err);
     size_t len = json_string_unescape(string, scratch->text.data);
@@ -261,6 +272,13 @@ static enum status read_json_pictures(struct input *input, struct error *err)
     return STATUS_OK;
 }
 
+/* What `len` bytes of JSON can become: a number in two of them, a picture's place in about as many as its text. */
+static size_t json_bytes_max(const struct json_tensor *json, size_t len)
+{
+    size_t numbers = json->values_max * sizeof *json->values, strings = json->strings_max * sizeof *json->strings;
+    return (2 * len < numbers ? 2 * len : numbers) + (len < strings ? len : strings);
+}
+
 static enum status read_json(struct input *input, const char *text, size_t len, struct error *err)
 {
     struct input_scratch *scratch = input->scratch;
@@ -268,7 +286,9 @@ static enum status read_json(struct input *input, const char *text, size_t len, 
     size_t rows_left = input->set.rows_max - input->set.count;
     json->values_max = rows_left * scratch->model->in_features;
     json->strings_max = rows_left;
-    enum status status = json_tensor_read(text, len, json, err);
+    enum status status = account_pay(input->set.account, json_bytes_max(json, len), err);
+    if (status == STATUS_OK)
+        status = json_tensor_read(text, len, json, err);
     if (status == STATUS_TOO_LARGE) {
         error_set(err, status, "more than %zu rows of %zu numbers, or as many pictures, in one request",
                   input->set.rows_max, scratch->model->in_features);

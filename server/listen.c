@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static enum status bind_error(const char *host, unsigned port, int code, struct error *err)
@@ -50,8 +52,8 @@ static void write_url(int fd, char url[LISTEN_URL_MAX])
     snprintf(url, LISTEN_URL_MAX, "http://%s%.46s%s:%.5s", bracketed ? "[" : "", host, bracketed ? "]" : "", port);
 }
 
-enum status listen_tcp(const char *host, unsigned port, int *ret_fd, char ret_url[LISTEN_URL_MAX],
-                       struct error *err)
+static enum status listen_tcp(const char *host, unsigned port, int *ret_fd, char ret_url[LISTEN_URL_MAX],
+                              struct error *err)
 {
     char service[16];
     snprintf(service, sizeof service, "%u", port);
@@ -74,4 +76,63 @@ enum status listen_tcp(const char *host, unsigned port, int *ret_fd, char ret_ur
     write_url(fd, ret_url);
     *ret_fd = fd;
     return STATUS_OK;
+}
+
+/* ---- Unix sockets ---- */
+
+static enum status unix_error(const char *path, const char *fault, struct error *err)
+{
+    error_set(err, STATUS_IO, "cannot listen on unix:%s: %s", path, fault);
+    return error_hint(err,
+                      "--host unix:PATH takes a path in a folder that can be written, where nobody else listens");
+}
+
+/* Whether a program answers at the address. */
+static bool is_alive(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    if (fd >= 0)
+        close(fd);
+    return alive;
+}
+
+static void remove_dead_socket(const struct sockaddr_un *address)
+{
+    struct stat st;
+    if (lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && !is_alive(address))
+        unlink(address->sun_path);
+}
+
+static enum status listen_unix(const char *path, int *ret_fd, char ret_url[LISTEN_URL_MAX], struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!*path || strlen(path) >= sizeof address.sun_path)
+        return unix_error(path, *path ? "the path is too long" : "there is no path", err);
+    memcpy(address.sun_path, path, strlen(path));
+    remove_dead_socket(&address);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return unix_error(path, strerror(errno), err);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || listen(fd, SOMAXCONN) != 0) {
+        int code = errno;
+        close(fd);
+        return unix_error(path, strerror(code), err);
+    }
+    snprintf(ret_url, LISTEN_URL_MAX, "unix:%s", path);
+    *ret_fd = fd;
+    return STATUS_OK;
+}
+
+const char *listen_unix_path(const char *host)
+{
+    static const char scheme[] = "unix:";
+    return strncmp(host, scheme, sizeof scheme - 1) == 0 ? host + sizeof scheme - 1 : NULL;
+}
+
+enum status listen_open(const char *host, unsigned port, int *ret_fd, char ret_url[LISTEN_URL_MAX],
+                        struct error *err)
+{
+    const char *path = listen_unix_path(host);
+    return path ? listen_unix(path, ret_fd, ret_url, err) : listen_tcp(host, port, ret_fd, ret_url, err);
 }

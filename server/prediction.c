@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "engine/clock.h"
 #include "engine/finite.h"
 
 enum { KEEP_ROWS = 256 }; /* room for outputs that is kept from one request to the next */
@@ -35,6 +36,7 @@ void prediction_reset(struct prediction *prediction)
     input_reset(prediction->input);
     if (prediction->rows_capacity > KEEP_ROWS)
         free_outputs(prediction);
+    prediction->account = NULL;
     prediction->top_k = 0;
     prediction->with_logits = prediction->with_layers = false;
     prediction->format = ANSWER_JSON;
@@ -51,11 +53,20 @@ void prediction_free(struct prediction *prediction)
     free(prediction);
 }
 
+/* Of one row: logits, probabilities, class. */
+static size_t output_bytes(const struct model *model)
+{
+    return 2 * model->out_features * sizeof(float) + sizeof(uint32_t);
+}
+
 static enum status reserve_outputs(struct prediction *prediction, size_t rows, struct error *err)
 {
     if (rows <= prediction->rows_capacity)
         return STATUS_OK;
     free_outputs(prediction);
+    enum status status = account_pay(prediction->account, rows * output_bytes(prediction->app->model), err);
+    if (status != STATUS_OK)
+        return status;
     prediction->outputs = calloc(rows, 2 * prediction->app->model->out_features * sizeof *prediction->outputs);
     prediction->classes = calloc(rows, sizeof *prediction->classes);
     if (!prediction->outputs || !prediction->classes) {
@@ -72,6 +83,7 @@ enum status prediction_read(struct prediction *prediction, const struct input_op
 {
     const struct app *app = prediction->app;
     const struct row_set *set = &prediction->input->set;
+    prediction->input->set.account = prediction->account;
     enum status status = input_read(prediction->input, options, body, len, err);
     if (status == STATUS_OK)
         status = reserve_outputs(prediction, set->count, err);
@@ -88,6 +100,7 @@ enum status prediction_read(struct prediction *prediction, const struct input_op
         .classes = prediction->classes,
         .error = &prediction->error,
     };
+    prediction->ready_ns = clock_now_ns();
     return STATUS_OK;
 }
 
@@ -95,6 +108,22 @@ enum status prediction_submit(struct prediction *prediction, void (*done)(struct
 {
     prediction->job.done = done;
     return batcher_submit(prediction->app->batcher, &prediction->job, err);
+}
+
+bool prediction_withdraw(struct prediction *prediction)
+{
+    return batcher_withdraw(prediction->app->batcher, &prediction->job);
+}
+
+void prediction_set_outcome(struct prediction *prediction, enum status status, const struct error *err,
+                            int64_t started_ns, int64_t finished_ns)
+{
+    struct job *job = &prediction->job;
+    job->status = status;
+    job->started_ns = started_ns;
+    job->finished_ns = finished_ns;
+    if (err)
+        prediction->error = *err;
 }
 
 enum status prediction_run(struct prediction *prediction, struct executor *executor, struct error *err)
@@ -126,6 +155,8 @@ enum status prediction_check(const struct prediction *prediction, struct error *
     const struct job *job = &prediction->job;
     const struct model *model = prediction->app->model;
     size_t n = model->out_features, index;
+    if (job->status == STATUS_CANCELLED)
+        return error_set(err, STATUS_CANCELLED, "nobody waits for the answer any more");
     if (job->status != STATUS_OK) {
         *err = prediction->error;
         return job->status;

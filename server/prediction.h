@@ -25,6 +25,9 @@ struct prediction {
     struct job job; /* first: `done` finds the prediction through it */
     void *owner;    /* for whoever set `done` */
 
+    /* Set before reading, by the dialect. */
+    struct account *account; /* pays for what the request's rows and answers take, or NULL */
+
     /* Set between reading and writing, by the dialect. */
     enum answer_format format;
     size_t top_k;
@@ -33,6 +36,7 @@ struct prediction {
     /* The module's own. */
     const struct app *app;
     struct input *input;
+    int64_t ready_ns;   /* when the rows had been read, by CLOCK_MONOTONIC */
     struct error error; /* of the job */
     float *outputs;     /* logits, then probabilities: (rows, out_features) each */
     uint32_t *classes;
@@ -49,6 +53,13 @@ void prediction_free(struct prediction *prediction); /* takes NULL */
 /* Reads the rows, makes room for the outputs, and walks the layers if with_layers is set. */
 enum status prediction_read(struct prediction *prediction, const struct input_options *options, const char *body,
                             size_t len, struct error *err);
+
+/* The job was run outside the batcher, between the two times; `err` is NULL if status is STATUS_OK. */
+void prediction_set_outcome(struct prediction *prediction, enum status status, const struct error *err,
+                            int64_t started_ns, int64_t finished_ns);
+
+/* Takes the job back from the queue, as batcher_withdraw. */
+bool prediction_withdraw(struct prediction *prediction);
 
 /* Queues the job; if it is refused, `done` is not called. */
 enum status prediction_submit(struct prediction *prediction, void (*done)(struct job *job), struct error *err);

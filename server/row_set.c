@@ -20,6 +20,9 @@ static enum status reserve(struct row_set *set, size_t rows, struct error *err)
     if (set->storage && bytes <= set->storage_bytes)
         return STATUS_OK;
     size_t grown_bytes = bytes > 2 * set->storage_bytes ? bytes : 2 * set->storage_bytes;
+    enum status status = account_pay(set->account, grown_bytes - set->storage_bytes, err);
+    if (status != STATUS_OK)
+        return status;
     void *grown = realloc(set->storage, grown_bytes);
     if (!grown) {
         error_set(err, STATUS_NO_MEMORY, "there is no memory for the request's %zu rows", rows);
@@ -110,6 +113,7 @@ void row_set_reset(struct row_set *set, size_t keep_bytes)
 {
     if (set->storage_bytes > keep_bytes)
         row_set_free(set);
+    set->account = NULL;
     set->rows = NULL;
     set->count = 0;
     set->copies = false;

@@ -18,11 +18,13 @@
 #include "engine/backend.h"
 #include "engine/model.h"
 #include "engine/status.h"
+#include "server/budget.h"
 
 struct row_set {
     const struct model *model;
-    size_t rows_max; /* more are STATUS_TOO_LARGE */
-    bool copies;     /* more rows may come: row_set_take copies */
+    size_t rows_max;         /* more are STATUS_TOO_LARGE */
+    bool copies;             /* more rows may come: row_set_take copies */
+    struct account *account; /* pays for the storage; NULL: nobody does */
 
     const void *rows; /* (count, in_features) of dtype; NULL while empty */
     enum row_dtype dtype;

@@ -13,7 +13,7 @@ static int listen_on(const char *host, unsigned port, char url[LISTEN_URL_MAX])
 {
     int fd = -1;
     struct error err = {0};
-    enum status status = listen_tcp(host, port, &fd, url, &err);
+    enum status status = listen_open(host, port, &fd, url, &err);
     ck_assert_msg(status == STATUS_OK, "%s", err.message);
     ck_assert_int_ge(fd, 0);
     return fd;
@@ -24,7 +24,7 @@ static int has_address(const char *host)
 {
     int fd;
     char url[LISTEN_URL_MAX];
-    if (listen_tcp(host, 0, &fd, url, NULL) != STATUS_OK)
+    if (listen_open(host, 0, &fd, url, NULL) != STATUS_OK)
         return 0;
     close(fd);
     return 1;
@@ -104,7 +104,7 @@ static void assert_refused(const char *host, unsigned port, enum status expected
     int fd = -7;
     char url[LISTEN_URL_MAX] = "untouched";
     struct error err = {0};
-    ck_assert_int_eq(listen_tcp(host, port, &fd, url, &err), expected);
+    ck_assert_int_eq(listen_open(host, port, &fd, url, &err), expected);
     ck_assert_int_eq(err.status, expected);
     ck_assert_msg(strstr(err.message, in_message) != NULL, "\"%s\" is not in: %s", in_message, err.message);
     ck_assert_str_ne(err.hint, "");

@@ -1,0 +1,46 @@
+/* The short way for predictions: a loop gathers what it has read in one round, runs it as one batch on an executor of its
+ * own, and answers. No queue, no thread switch and no suspended connection lies between; whatever has come meanwhile
+ * makes the next batch. The way changes no bit of an answer.
+ *
+ * What would hold the loop up is not gathered: it takes the queue, where workers share it.
+ *
+ * One thread at a time.
+ *
+ *     struct gather *gather;
+ *     if (gather_create(backend, &gather, &err) != STATUS_OK) ...
+ *     if (!gather_add(gather, prediction)) queue it;
+ *     gather_run(gather);          // each prediction's outcome is prediction_check's
+ *     gather_free(gather);
+ */
+#ifndef MLPD_SERVER_GATHER_H
+#define MLPD_SERVER_GATHER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/backend.h"
+#include "engine/status.h"
+#include "server/prediction.h"
+
+struct gather;
+
+/* The backend outlives it. */
+enum status gather_create(const struct backend *backend, struct gather **ret, struct error *err);
+
+/* False, and nothing done, if the prediction's rows, or these with what is gathered already, are too much to be run between
+ * two looks at the sockets. The prediction is the gather's until gather_run has returned. */
+bool gather_add(struct gather *gather, struct prediction *prediction);
+
+struct gather_report {
+    size_t rows;
+    int64_t started_ns, finished_ns;
+};
+
+/* Runs what was added, and forgets it. */
+struct gather_report gather_run(struct gather *gather);
+
+/* Takes NULL. */
+void gather_free(struct gather *gather);
+
+#endif

@@ -1,0 +1,177 @@
+/* New connections: how many may be open, of whom, and which loop gets them. */
+#include <errno.h>
+#include <microhttpd.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/http_server.h"
+
+enum {
+    ACCEPT_MAX = 64,  /* connections, before others have their turn */
+    PLACES_KEPT = 16, /* for health checks, or fewer where there are not many */
+    REST_MS = 100,    /* without listening, when the system has no descriptor left */
+};
+
+static size_t places_kept(size_t connections_max)
+{
+    return connections_max / 4 < PLACES_KEPT ? connections_max / 4 : PLACES_KEPT;
+}
+
+static size_t public_places(const struct http_server *server)
+{
+    return server->options.connections_max - places_kept(server->options.connections_max);
+}
+
+bool http_has_place(struct peer *peer)
+{
+    const struct http_server *server = peer->loop->server;
+    if (atomic_load(&server->connections) > public_places(server))
+        return false;
+    peer->reserved = false;
+    return true;
+}
+
+void http_forget(struct peer *peer)
+{
+    struct http_server *server = peer->loop->server;
+    atomic_fetch_sub(&server->connections, 1);
+    if (server->ip_limit)
+        ip_limit_give(server->ip_limit, &peer->address.any);
+    peer_free(peer);
+}
+
+/* The connection that has been silent for longest gives its place up. */
+static void evict_idle(struct http_loop *loop)
+{
+    struct peer *peer = loop->peers[PEER_IDLE].first;
+    while (peer && peer->verdict != PEER_KEPT)
+        peer = peer->next;
+    if (peer)
+        peer_shut(peer, PEER_EVICTED);
+}
+
+static void refuse(struct http_loop *loop, int fd, const char *what, size_t limit, const char *option)
+{
+    struct error err;
+    error_set(&err, STATUS_OVERLOADED, "%s: %zu", what, limit);
+    error_hint(&err, "close connections that are not needed, or start mlpd with a larger %s", option);
+    http_count_rejected(loop, HTTP_REJECTED_CONNECTIONS);
+    http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable", &err);
+    shutdown(fd, SHUT_WR); /* so that the answer goes out before the reset that unread bytes would bring */
+    close(fd);
+}
+
+static struct http_loop *least_loaded(struct http_server *server, struct http_loop *here)
+{
+    struct http_loop *least = here;
+    for (size_t i = 0; i < server->loop_count; i++)
+        if (atomic_load_explicit(&server->loops[i].connections, memory_order_relaxed) <
+            atomic_load_explicit(&least->connections, memory_order_relaxed))
+            least = &server->loops[i];
+    return least;
+}
+
+/* The connection becomes libmicrohttpd's, which closes the socket if it will not have it; the peer is freed by the
+ * notice of its end, if there was one of its beginning. */
+static void adopt(struct http_loop *loop, struct peer *peer)
+{
+    peer_adopt(peer, loop);
+    loop->adopting = peer;
+    MHD_add_connection(loop->daemon, peer->fd, &peer->address.any, sizeof peer->address);
+    if (loop->adopting)
+        http_forget(loop->adopting);
+    loop->adopting = NULL;
+}
+
+static void hand_over(struct http_loop *loop, struct peer *peer)
+{
+    pthread_mutex_lock(&loop->inbox_lock);
+    peer->next = loop->inbox;
+    loop->inbox = peer;
+    pthread_mutex_unlock(&loop->inbox_lock);
+    http_loop_wake(loop);
+}
+
+void http_accept_inbox(struct http_loop *loop)
+{
+    pthread_mutex_lock(&loop->inbox_lock);
+    struct peer *peer = loop->inbox;
+    loop->inbox = NULL;
+    pthread_mutex_unlock(&loop->inbox_lock);
+    while (peer) {
+        struct peer *next = peer->next;
+        adopt(loop, peer);
+        peer = next;
+    }
+}
+
+static void admit(struct http_loop *loop, int fd, const struct sockaddr *address, socklen_t len, bool admin)
+{
+    struct http_server *server = loop->server;
+    const struct http_options *options = &server->options;
+    size_t open = atomic_fetch_add(&server->connections, 1);
+    bool reserved = open >= public_places(server);
+    if (reserved)
+        evict_idle(loop);
+    if (open >= options->connections_max) {
+        refuse(loop, fd, "all connections are taken", options->connections_max, "--connections-max");
+    } else if (server->ip_limit && !ip_limit_take(server->ip_limit, address)) {
+        refuse(loop, fd, "this address has all the connections that it may have", options->connections_per_ip,
+               "--connections-per-ip");
+    } else {
+        struct peer *peer = peer_create(fd, address, len, admin);
+        struct http_loop *target = least_loaded(server, loop);
+        if (peer) {
+            peer->reserved = reserved && !admin;
+            if (target == loop)
+                adopt(loop, peer);
+            else
+                hand_over(target, peer);
+            return;
+        }
+        close(fd);
+        if (server->ip_limit)
+            ip_limit_give(server->ip_limit, address);
+    }
+    atomic_fetch_sub(&server->connections, 1);
+}
+
+/* No descriptor or memory is left: the listeners rest for a moment, since they would report the same again at once. */
+static void rest(struct http_loop *loop)
+{
+    loop->accept_at_ns = loop->now_ns + REST_MS * INT64_C(1000000);
+    http_listen(loop, false);
+    evict_idle(loop);
+}
+
+bool http_accept(struct http_loop *loop, const struct http_listener *listener)
+{
+    for (size_t i = 0; i < ACCEPT_MAX; i++) {
+        struct sockaddr_storage address = {0};
+        socklen_t len = sizeof address;
+        int fd = accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            admit(loop, fd, (const struct sockaddr *)&address, len, listener->admin);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            rest(loop);
+            return false;
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void http_listen(struct http_loop *loop, bool wanted)
+{
+    const struct http_server *server = loop->server;
+    if (atomic_load_explicit(&loop->listening, memory_order_relaxed) == wanted)
+        return;
+    for (size_t i = 0; i < server->listener_count; i++) {
+        struct http_listener *listener = &server->listeners[i];
+        struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = listener};
+        epoll_ctl(loop->epoll_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listener->fd, &event);
+    }
+    atomic_store(&loop->listening, wanted);
+}

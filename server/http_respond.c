@@ -1,0 +1,79 @@
+/* Answers, as they go out: the reply's code and body, and the headers that every answer has. */
+#include <assert.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server/http_server.h"
+
+static const char out_of_memory[] =
+    "{\"error\":\"there is no memory for the answer\",\"hint\":\"send it again in a moment\"}\n";
+
+static struct MHD_Response *make_response(struct exchange *exchange, struct http_reply *reply)
+{
+    if (reply->body.failed) {
+        reply->code = MHD_HTTP_SERVICE_UNAVAILABLE;
+        reply->content_type = "application/json";
+        reply->shared_body = out_of_memory;
+        reply->shared_body_len = sizeof out_of_memory - 1;
+    }
+    const void *data = reply->shared_body ? reply->shared_body : reply->body.data;
+    exchange->reply_bytes = reply->shared_body ? reply->shared_body_len : reply->body.len;
+    /* The bytes belong to the exchange, which outlives the response: on_completed comes last. */
+    return MHD_create_response_from_buffer(exchange->reply_bytes, (void *)(uintptr_t)data, MHD_RESPMEM_PERSISTENT);
+}
+
+/* Whether the connection ends with this answer. */
+static bool is_last(const struct exchange *exchange)
+{
+    enum http_phase phase = atomic_load_explicit(&exchange->loop->server->phase, memory_order_relaxed);
+    return exchange->out_of_step || phase != PHASE_SERVING;
+}
+
+static void add_headers(struct MHD_Response *response, const struct exchange *exchange,
+                        const struct http_reply *reply)
+{
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
+    if (reply->allow)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
+    if (reply->retry_after_s) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%u", reply->retry_after_s);
+        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+    if (is_last(exchange))
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+}
+
+int http_respond(struct exchange *exchange)
+{
+    struct http_reply *reply = exchange->stage == STAGE_EXPIRED ? &exchange->late : &exchange->request.reply;
+    assert(reply->code);
+    if (reply->code == HTTP_CLIENT_LEFT)
+        return MHD_NO;
+    struct MHD_Response *response = make_response(exchange, reply);
+    if (!response)
+        return MHD_NO;
+    add_headers(response, exchange, reply);
+    peer_move(exchange->peer, PEER_ANSWERING);
+    enum MHD_Result queued = MHD_queue_response(exchange->connection, reply->code, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err)
+{
+    struct http_request request = {0};
+    struct http_reply *reply = &request.reply;
+    char head[256];
+    http_reply_error_code(&request, code, err);
+    int len = snprintf(head, sizeof head,
+                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n",
+                       code, reason, reply->content_type, reply->body.len,
+                       reply->retry_after_s ? "Retry-After: 1\r\n" : "");
+    struct iovec parts[] = {{head, (size_t)len}, {reply->body.data, reply->body.len}};
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); /* what does not fit is not waited for */
+    buffer_free(&reply->body);
+}

@@ -1,0 +1,150 @@
+/* What the files http*.c share: the server, its loops, and their connections. Private to them.
+ *
+ * A loop is a thread with an epoll of its own and a daemon of libmicrohttpd that never waits: the loop accepts connections,
+ * hands them to the daemon, lets it run when a socket is ready, runs what was gathered meanwhile, and looks after the time
+ * limits. Whatever a loop owns is touched by its thread alone, but for what is marked.
+ */
+#ifndef MLPD_SERVER_HTTP_SERVER_H
+#define MLPD_SERVER_HTTP_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/budget.h"
+#include "server/http.h"
+#include "server/http_exchange.h"
+#include "server/http_peer.h"
+#include "server/ip_limit.h"
+#include "server/listen.h"
+#include "server/side_thread.h"
+
+struct MHD_Daemon;
+
+struct http_listener {
+    int fd;
+    bool admin;
+    char url[LISTEN_URL_MAX];
+    const char *unix_path; /* in `url`, to be removed at the end; NULL for others */
+};
+
+/* SERVING, then DRAINING, then ENDING; ABANDONED gives up what is left. */
+enum http_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_ENDING, PHASE_ABANDONED, PHASE_ENDED };
+
+struct http_loop {
+    struct http_server *server;
+    struct MHD_Daemon *daemon;
+    pthread_t thread;
+    bool running;     /* the thread was started */
+    int epoll_fd;     /* the daemon's epoll, wake_fd and the listeners */
+    int wake_fd;      /* an eventfd */
+    void *loop_state; /* the handlers' */
+
+    int64_t now_ns;       /* as this round began */
+    int64_t polled_ns;    /* when the loop last looked at its own epoll */
+    int64_t ticked_ns;    /* when it last looked after the time limits */
+    int64_t accept_at_ns; /* when it listens again, after the system had no descriptor left; 0: it listens */
+
+    struct peer *adopting;               /* that is being handed to libmicrohttpd */
+    struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
+    struct exchange_pool pool;
+    uint64_t round;  /* of gathered work: it grows when that has run */
+    size_t gathered; /* exchanges that wait for this round's end */
+
+    /* From other threads. */
+    _Alignas(64) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
+    atomic_bool waking;         /* wake_fd was written since the loop last looked: once is enough */
+    pthread_mutex_t inbox_lock; /* guards inbox */
+    struct peer *inbox;         /* connections that another loop has accepted for this one */
+
+    /* Read by other threads. */
+    _Alignas(64) atomic_size_t connections;
+    atomic_size_t in_flight;
+    atomic_size_t lost;
+    atomic_size_t outstanding; /* exchanges whose work is under way */
+    _Atomic int64_t looked_ns; /* when its round began */
+    atomic_bool listening;     /* the listeners are in epoll_fd */
+};
+
+struct http_server {
+    struct http_options options;
+    struct http_handlers handlers;
+    size_t route_count;
+    struct http_listener *listeners;
+    size_t listener_count;
+    bool has_admin;
+    struct http_loop *loops;
+    size_t loop_count;
+    struct side_thread *slow_lane;
+    struct budget budget;
+    struct ip_limit *ip_limit; /* NULL without --connections-per-ip */
+    _Atomic enum http_phase phase;
+    atomic_size_t connections; /* of all loops: the limit is on their sum */
+};
+
+/* ---- http_loop.c ---- */
+
+/* Starts the loop's thread; `loop` is zeroed. On failure http_loop_end cleans up what there is. */
+bool http_loop_start(struct http_server *server, struct http_loop *loop);
+
+/* Joins the thread, and frees what the loop owns. The phase is PHASE_ENDED. */
+void http_loop_end(struct http_loop *loop);
+
+/* Any thread: the loop looks at what it was told. */
+void http_loop_wake(struct http_loop *loop);
+
+/* ---- http_accept.c ---- */
+
+/* Accepts what waits at the listener, and hands each connection to the loop that has the fewest. True if there may be
+ * more. */
+bool http_accept(struct http_loop *loop, const struct http_listener *listener);
+
+/* Takes the connections that other loops have left in the inbox. */
+void http_accept_inbox(struct http_loop *loop);
+
+/* Whether the peer need not have a place that is kept for health checks; then it has one of the others. */
+bool http_has_place(struct peer *peer);
+
+/* The connection has ended: its place is free, and the peer is freed. */
+void http_forget(struct peer *peer);
+
+/* Puts the listeners into the loop's epoll, or takes them out. */
+void http_listen(struct http_loop *loop, bool wanted);
+
+/* ---- http_request.c ---- */
+
+/* A daemon of libmicrohttpd for the loop, without a socket of its own. NULL on failure. */
+struct MHD_Daemon *http_daemon_start(struct http_loop *loop);
+
+/* The first byte of a request has come. */
+void http_request_began(struct peer *peer);
+
+/* Takes the exchanges whose work other threads have ended. */
+void http_take_completed(struct http_loop *loop);
+
+/* The gathered work has been done. */
+void http_finish_round(struct http_loop *loop);
+
+/* Answers what is pending and whose deadline has passed, and gives up what is pending and whose client has gone; all that is
+ * pending in PHASE_ABANDONED. */
+void http_expire_pending(struct http_loop *loop);
+
+/* ---- http_respond.c ---- */
+
+/* Queues the exchange's reply, or the late one if it has expired: MHD_YES, or MHD_NO, which closes the connection. */
+int http_respond(struct exchange *exchange);
+
+/* Sends a whole answer past libmicrohttpd, to a client of which no request has been read whole, as far as the socket takes
+ * it. */
+void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err);
+
+/* ---- http_record.c ---- */
+
+void http_count_rejected(struct http_loop *loop, enum http_rejection reason);
+
+/* Tells the handlers that the peer's request has ended: `exchange`, or one that never became an exchange if it is NULL. */
+void http_record_end(struct peer *peer, const struct exchange *exchange, enum http_outcome outcome, unsigned code);
+
+#endif
