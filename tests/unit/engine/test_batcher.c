@@ -797,6 +797,183 @@ START_TEST(batcher_gives_a_row_the_same_bits_in_any_batch)
 }
 END_TEST
 
+/* Jobs whose clients have gone, by the number of their first row. */
+static float gone_number = -1;
+
+static void mark_gone(void *context, struct job *const *jobs, size_t count, bool *gone)
+{
+    ck_assert_ptr_eq(context, &gone_number);
+    for (size_t i = 0; i < count; i++)
+        gone[i] = *(const float *)jobs[i]->rows == gone_number;
+}
+
+static atomic_size_t observed_batches, observed_rows;
+
+static void observe(void *context, const struct batch_report *report)
+{
+    ck_assert_ptr_eq(context, &gone_number);
+    ck_assert_uint_eq(report->worker, 0);
+    ck_assert_int_ge(report->compute_ns, 0);
+    atomic_fetch_add(&observed_batches, 1);
+    atomic_fetch_add(&observed_rows, report->rows);
+}
+
+static struct batcher *create_watched(const struct stand_in *stand_in, int64_t delay_ns)
+{
+    struct batcher *batcher;
+    struct error err = {0};
+    const struct batcher_options options = {.workers = 1,
+                                            .queue_max = 100,
+                                            .delay_ns = delay_ns,
+                                            .context = &gone_number,
+                                            .mark_gone = mark_gone,
+                                            .observe = observe};
+    ck_assert_int_eq(batcher_create(&stand_in->base, &options, &batcher, &err), STATUS_OK);
+    return batcher;
+}
+
+START_TEST(batcher_takes_back_a_job_that_waits)
+{
+    struct stand_in *stand_in = stand_in_create(8);
+    struct task *blocker;
+    struct batcher *batcher = create_busy(stand_in, 100, &blocker);
+    struct task *a = submit(batcher, 10, 2), *b = submit(batcher, 20, 1), *c = submit(batcher, 30, 1);
+    ck_assert(batcher_withdraw(batcher, &b->job));
+    ck_assert_uint_eq(batcher_queued_rows(batcher), 3);
+    ck_assert(!batcher_withdraw(batcher, &blocker->job));
+    let_batches_end(stand_in, 1);
+    expect_answer(blocker);
+    wait_until_batch_begins(stand_in);
+    ASSERT_BATCH(stand_in, 1, 10, 11, 30);
+    let_batches_end(stand_in, 1);
+    expect_answer(a);
+    expect_answer(c);
+    ck_assert(!is_done(b));
+    task_free(b);
+    batcher_free(batcher);
+    stand_in_free(stand_in);
+}
+END_TEST
+
+START_TEST(batcher_drops_what_waits_of_a_job_that_runs)
+{
+    struct stand_in *stand_in = stand_in_create(4);
+    struct batcher *batcher = create(stand_in, 1, 100);
+    struct task *large = submit(batcher, 0, 10);
+    wait_until_batch_begins(stand_in);
+    ck_assert_uint_eq(batcher_queued_rows(batcher), 6);
+    ck_assert(!batcher_withdraw(batcher, &large->job));
+    ck_assert_uint_eq(batcher_queued_rows(batcher), 0);
+    let_batches_end(stand_in, 1);
+    ck_assert_int_eq(sem_wait(&large->done), 0);
+    ck_assert_uint_eq(atomic_load(&large->done_calls), 1);
+    task_free(large);
+    batcher_free(batcher);
+    ck_assert_uint_eq(stand_in->log_count, 1);
+    stand_in_free(stand_in);
+}
+END_TEST
+
+START_TEST(batcher_calls_done_for_no_job_that_was_taken_back_between_two_of_its_batches)
+{
+    struct stand_in *stand_in = stand_in_create(4);
+    struct batcher *batcher = create(stand_in, 1, 100);
+    struct task *large = submit(batcher, 0, 8);
+    wait_until_batch_begins(stand_in);
+    struct task *other = submit(batcher, 50, 4);
+    let_batches_end(stand_in, 1);
+    wait_until_batch_begins(stand_in);
+    bool over = batcher_withdraw(batcher, &large->job); /* whichever of the two runs now */
+    let_batches_end(stand_in, 2);
+    expect_answer(other);
+    if (!over)
+        ck_assert_int_eq(sem_wait(&large->done), 0);
+    batcher_free(batcher);
+    ck_assert_uint_eq(atomic_load(&large->done_calls), !over);
+    task_free(large);
+    stand_in_free(stand_in);
+}
+END_TEST
+
+START_TEST(batcher_drops_jobs_that_nobody_waits_for_before_it_runs_them)
+{
+    struct stand_in *stand_in = stand_in_create(4);
+    struct batcher *batcher = create_watched(stand_in, 0);
+    struct task *blocker = submit(batcher, 200, 1);
+    wait_until_batch_begins(stand_in);
+    gone_number = 20;
+    struct task *a = submit(batcher, 10, 1), *b = submit(batcher, 20, 9), *c = submit(batcher, 30, 1);
+    let_batches_end(stand_in, 1);
+    expect_answer(blocker);
+    wait_until_batch_begins(stand_in); /* 10, with three rows of 20 beside it that are dropped */
+    ASSERT_BATCH(stand_in, 1, 10);
+    let_batches_end(stand_in, 2);
+    expect_answer(a);
+    ck_assert_int_eq(sem_wait(&b->done), 0);
+    ck_assert_int_eq(b->job.status, STATUS_CANCELLED);
+    expect_answer(c);
+    ck_assert_uint_eq(batcher_queued_rows(batcher), 0);
+    batcher_free(batcher);
+    ck_assert_uint_eq(stand_in->log_row_count, 3);
+    ck_assert_uint_eq(atomic_load(&observed_batches), 3);
+    ck_assert_uint_eq(atomic_load(&observed_rows), 3);
+    task_free(b);
+    stand_in_free(stand_in);
+}
+END_TEST
+
+START_TEST(batcher_with_a_delay_runs_as_soon_as_a_batch_is_full)
+{
+    struct stand_in *stand_in = stand_in_create(4);
+    struct batcher *batcher = create_watched(stand_in, INT64_C(3600000000000));
+    struct task *tasks[4];
+    gone_number = -1;
+    for (size_t i = 0; i < 4; i++)
+        tasks[i] = submit(batcher, 10 * i, 1);
+    wait_until_batch_begins(stand_in);
+    ASSERT_BATCH(stand_in, 0, 0, 10, 20, 30);
+    let_batches_end(stand_in, 1);
+    for (size_t i = 0; i < 4; i++)
+        expect_answer(tasks[i]);
+    struct task *last = submit(batcher, 70, 1);
+    let_batches_end(stand_in, 1);
+    batcher_free(batcher); /* closing ends the wait */
+    expect_answer(last);
+    stand_in_free(stand_in);
+}
+END_TEST
+
+START_TEST(batcher_with_a_delay_runs_what_there_is_when_it_is_over)
+{
+    struct stand_in *stand_in = stand_in_create(4);
+    struct batcher *batcher = create_watched(stand_in, 1000000);
+    gone_number = -1;
+    struct task *task = submit(batcher, 10, 1);
+    let_batches_end(stand_in, 1);
+    expect_answer(task);
+    batcher_free(batcher);
+    stand_in_free(stand_in);
+}
+END_TEST
+
+START_TEST(batcher_tells_how_long_a_batch_has_been_running)
+{
+    struct stand_in *stand_in = stand_in_create(4);
+    struct batcher *batcher = create(stand_in, 2, 100);
+    ck_assert_int_eq(batcher_busy_ns(batcher), 0);
+    struct task *task = submit(batcher, 10, 1);
+    wait_until_batch_begins(stand_in);
+    while (batcher_busy_ns(batcher) < 2000000)
+        sched_yield();
+    let_batches_end(stand_in, 1);
+    expect_answer(task);
+    while (batcher_busy_ns(batcher))
+        sched_yield();
+    batcher_free(batcher);
+    stand_in_free(stand_in);
+}
+END_TEST
+
 UNIT_MAIN("engine/batcher", batcher_runs_what_is_queued_when_a_worker_is_free,
           batcher_batches_all_that_queued_while_its_worker_was_busy,
           batcher_takes_no_more_than_batch_max_rows_at_once, batcher_cuts_a_large_job_and_answers_it_in_order,
@@ -811,4 +988,9 @@ UNIT_MAIN("engine/batcher", batcher_runs_what_is_queued_when_a_worker_is_free,
           batcher_takes_a_job_again_inside_its_own_done, batcher_does_not_touch_a_job_after_its_done,
           batcher_answers_each_job_of_many_threads_exactly_once,
           batcher_that_cannot_have_all_its_workers_ends_those_it_has,
-          batcher_gives_a_row_the_same_bits_in_any_batch)
+          batcher_gives_a_row_the_same_bits_in_any_batch, batcher_takes_back_a_job_that_waits,
+          batcher_drops_what_waits_of_a_job_that_runs,
+          batcher_calls_done_for_no_job_that_was_taken_back_between_two_of_its_batches,
+          batcher_drops_jobs_that_nobody_waits_for_before_it_runs_them,
+          batcher_with_a_delay_runs_as_soon_as_a_batch_is_full,
+          batcher_with_a_delay_runs_what_there_is_when_it_is_over, batcher_tells_how_long_a_batch_has_been_running)
