@@ -120,10 +120,11 @@ static enum status serve(const struct options *options, struct app *app, const s
         announce(app, http, started_ms);
         sigwait(signals, &signal_number);
         *ret_exit_code = drain(app, http, signals);
+        http_server_abandon(http);
     }
-    http_server_free(http); /* before the batcher: it waits for jobs under way */
-    batcher_free(app->batcher);
+    batcher_free(app->batcher); /* its workers complete requests to their last moment */
     app->batcher = NULL;
+    http_server_free(http);
     return status;
 }
 

@@ -62,7 +62,10 @@ static bool start_loops(struct http_server *server)
     memset(server->loops, 0, count * sizeof *server->loops);
     server->loop_count = count; /* before the first of them looks for the one with the fewest connections */
     for (size_t i = 0; i < count; i++)
-        if (!http_loop_start(server, &server->loops[i]))
+        if (!http_loop_prepare(server, &server->loops[i]))
+            return false;
+    for (size_t i = 0; i < count; i++)
+        if (!http_loop_start(&server->loops[i]))
             return false;
     return true;
 }
@@ -169,11 +172,6 @@ void http_server_stop_accepting(struct http_server *server)
         shutdown(server->listeners[i].fd, SHUT_RDWR); /* from here on the system refuses connections */
 }
 
-void http_server_abandon(struct http_server *server)
-{
-    enter_phase(server, PHASE_ABANDONED);
-}
-
 static bool has_work(const struct http_server *server)
 {
     for (size_t i = 0; i < server->loop_count; i++)
@@ -182,13 +180,17 @@ static bool has_work(const struct http_server *server)
     return false;
 }
 
+void http_server_abandon(struct http_server *server)
+{
+    enter_phase(server, PHASE_ABANDONED);
+    while (has_work(server))
+        wait_a_step();
+}
+
 void http_server_free(struct http_server *server)
 {
     if (!server)
         return;
-    http_server_abandon(server);
-    while (has_work(server))
-        wait_a_step();
     side_thread_free(server->slow_lane);
     enter_phase(server, PHASE_ENDED);
     for (size_t i = 0; i < server->loop_count; i++)

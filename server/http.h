@@ -14,7 +14,9 @@
  *     if (http_server_start(&options, &handlers, &server, &err) != STATUS_OK) ...
  *     http_server_drain(server);               answers say Connection: close
  *     http_server_stop_accepting(server);      no new connections; idle ones are closed
- *     while (http_server_stats(server).in_flight) ...
+ *     while (http_server_stats(server).connections) ...
+ *     http_server_abandon(server);
+ *     end whoever completes requests
  *     http_server_free(server);
  */
 #ifndef MLPD_SERVER_HTTP_H
@@ -215,11 +217,12 @@ void http_server_drain(struct http_server *server);
 /* Closes the listening sockets and the idle connections; what has begun goes on. */
 void http_server_stop_accepting(struct http_server *server);
 
-/* Gives up what is left: connections are closed, and counted as lost where they had begun. Work that `start` began is
- * waited for. */
+/* Gives up what is left: connections are closed, and counted as lost where they had begun. Returns when all work that
+ * `start` began has ended. */
 void http_server_abandon(struct http_server *server);
 
-/* Ends all threads and connections. Takes NULL. */
+/* Ends all threads and connections. It was abandoned, or never served, and whoever might still be inside
+ * http_request_complete has ended. Takes NULL. */
 void http_server_free(struct http_server *server);
 
 #endif

@@ -214,7 +214,7 @@ static bool watch(struct http_loop *loop, int fd, void *what)
     return fd >= 0 && epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-bool http_loop_start(struct http_server *server, struct http_loop *loop)
+bool http_loop_prepare(struct http_server *server, struct http_loop *loop)
 {
     loop->server = server;
     loop->now_ns = clock_now_ns();
@@ -230,6 +230,11 @@ bool http_loop_start(struct http_server *server, struct http_loop *loop)
         !watch(loop, MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, NULL))
         return false;
     http_listen(loop, true);
+    return true;
+}
+
+bool http_loop_start(struct http_loop *loop)
+{
     loop->running = pthread_create(&loop->thread, NULL, loop_main, loop) == 0;
     return loop->running;
 }

@@ -86,8 +86,11 @@ struct http_server {
 
 /* ---- http_loop.c ---- */
 
-/* Starts the loop's thread; `loop` is zeroed. On failure http_loop_end cleans up what there is. */
-bool http_loop_start(struct http_server *server, struct http_loop *loop);
+/* Makes what the loop needs; `loop` is zeroed. On failure http_loop_end cleans up what there is. */
+bool http_loop_prepare(struct http_server *server, struct http_loop *loop);
+
+/* Starts its thread, when all loops are prepared: they hand connections to each other. */
+bool http_loop_start(struct http_loop *loop);
 
 /* Joins the thread, and frees what the loop owns. The phase is PHASE_ENDED. */
 void http_loop_end(struct http_loop *loop);
