@@ -31,17 +31,11 @@
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 /* What can be counted without more to say: constant, name, text for who reads it. */
-#define METRICS_EVENT_MAP(X)                                                                                \
-    X(METRICS_RECEIVED, "mlpd_received_total",                                                              \
-      "Requests of which the first byte was read: those answered, "                                         \
-      "lost, and in flight.")                                                                               \
-    X(METRICS_LOST, "mlpd_lost_total", "Requests whose first byte was read and which got no whole answer.") \
-    X(METRICS_EXPIRED, "mlpd_expired_total",                                                                \
-      "Requests that were answered with 504 because their deadline "                                        \
-      "had passed.")                                                                                        \
-    X(METRICS_CANCELLED, "mlpd_cancelled_total",                                                            \
-      "Requests that were dropped before they were computed, "                                              \
-      "because their client had gone.")
+#define METRICS_EVENT_MAP(X)                                                                                     \
+    X(METRICS_RECEIVED, "mlpd_received_total", "Requests whose first byte was read: answered, lost, in flight.") \
+    X(METRICS_LOST, "mlpd_lost_total", "Requests whose first byte was read and which got no whole answer.")      \
+    X(METRICS_EXPIRED, "mlpd_expired_total", "Requests answered with 504 because their deadline had passed.")    \
+    X(METRICS_CANCELLED, "mlpd_cancelled_total", "Requests dropped uncomputed because their client had gone.")
 
 /* Why a request or a connection was turned away: constant, and the label's value. */
 #define METRICS_REJECTION_MAP(X)                                                           \
@@ -64,12 +58,10 @@ enum metrics_rejection { METRICS_REJECTION_MAP(METRICS_FIRST) METRICS_REJECTIONS
 enum metrics_outcome { METRICS_OUTCOME_MAP(METRICS_FIRST) METRICS_OUTCOMES };
 #undef METRICS_FIRST
 
-enum {
-    METRICS_ENDPOINTS_MAX = 64,
-    METRICS_MODELS_MAX = 64,
-    METRICS_OTHER =
-        0, /* the endpoint, and the model, of whatever has no number of its own: unknown paths above all */
-};
+enum { METRICS_ENDPOINTS_MAX = 64, METRICS_MODELS_MAX = 64 };
+
+/* The endpoint, and the model, of whatever has no number of its own: unknown paths above all. */
+enum { METRICS_OTHER = 0 };
 
 struct metrics;
 struct metrics_shard;
@@ -101,7 +93,7 @@ size_t metrics_add_model(struct metrics *metrics, const struct metrics_model *mo
  * place is needed for another model, that one begins at zero: the places of those that left first go first. */
 void metrics_remove_model(struct metrics *metrics, size_t model);
 
-/* A shard for the calling thread; NULL without memory. Freed with the metrics. */
+/* A shard for the calling thread, some 60 KiB; NULL without memory. Freed with the metrics. */
 struct metrics_shard *metrics_shard_create(struct metrics *metrics);
 
 /* The thread that owned it ends: the shard keeps what it counted, and goes to the next thread that asks. Takes NULL. */

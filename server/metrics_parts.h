@@ -12,13 +12,13 @@
 #include "server/metrics.h"
 
 /* The codes that are counted by themselves: all that mlpd or libmicrohttpd sends or might, and each class's first. */
-#define METRICS_CODE_MAP(X)                                                                                  \
-    X(200)                                                                                                   \
-    X(204)                                                                                                   \
-    X(206)                                                                                                   \
-    X(300)                                                                                                   \
-    X(304) X(400) X(401) X(403) X(404) X(405) X(406) X(408) X(409) X(411) X(412) X(413) X(414) X(415) X(416) \
-        X(417) X(422) X(426) X(429) X(431) X(499) X(500) X(501) X(502) X(503) X(504) X(505) X(507)
+#define METRICS_CODE_MAP(X)     \
+    METRICS_CODE_SUCCESS_MAP(X) \
+    METRICS_CODE_CLIENT_MAP(X) METRICS_CODE_CLIENT_RARE_MAP(X) METRICS_CODE_SERVER_MAP(X)
+#define METRICS_CODE_SUCCESS_MAP(X)     X(200) X(204) X(206) X(300) X(304)
+#define METRICS_CODE_CLIENT_MAP(X)      X(400) X(401) X(403) X(404) X(405) X(406) X(408) X(409) X(411) X(412)
+#define METRICS_CODE_CLIENT_RARE_MAP(X) X(413) X(414) X(415) X(416) X(417) X(422) X(426) X(429) X(431) X(499)
+#define METRICS_CODE_SERVER_MAP(X)      X(500) X(501) X(502) X(503) X(504) X(505) X(507)
 
 #define METRICS_CODE_ENUM(code) METRICS_CODE_##code,
 enum { METRICS_CODE_MAP(METRICS_CODE_ENUM) METRICS_CODES };
@@ -82,10 +82,10 @@ struct metrics {
     struct endpoint_name endpoints[METRICS_ENDPOINTS_MAX];
     size_t endpoint_count;
     struct model_place models[METRICS_MODELS_MAX];
-    size_t model_count; /* places that have been taken at some time */
+    size_t model_count; /* places that were ever taken, METRICS_OTHER's among them */
     uint64_t removals;
     struct counts sums;                  /* of the scrape that holds the lock */
-    uint64_t start_ms, process_start_ms; /* since 1970; PROCESS_UNKNOWN */
+    uint64_t start_ms, process_start_ms; /* since 1970; the latter may be PROCESS_UNKNOWN */
 };
 
 /* The caller of all below that take metrics holds the lock. */
@@ -108,7 +108,7 @@ struct metrics_label {
     const char *key, *value;
 };
 
-/* Up to so many labels of one series; the array ends with a key that is NULL. */
+/* The labels of one series; a key that is NULL ends them. */
 #define METRICS_LABELS(...) ((const struct metrics_label[]){__VA_ARGS__, {NULL, NULL}})
 #define METRICS_NO_LABELS   ((const struct metrics_label[]){{NULL, NULL}})
 

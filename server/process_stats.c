@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,8 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { PROC_FILESYSTEM = 0x9FA0 }; /* PROC_SUPER_MAGIC of statfs(2) */
 
 /* Fields of /proc/PID/stat by their numbers in proc(5). */
 enum {
@@ -83,7 +84,7 @@ static uint64_t count_open_fds(const char *folder)
     struct stat info;
     if (!path_in(folder, "fd", path) || statfs(path, &system) != 0)
         return PROCESS_UNKNOWN;
-    if (system.f_type == PROC_SUPER_MAGIC && stat(path, &info) == 0 && info.st_size > 0)
+    if (system.f_type == PROC_FILESYSTEM && stat(path, &info) == 0 && info.st_size > 0)
         return (uint64_t)info.st_size;
     return count_numbers(path);
 }
