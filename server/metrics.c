@@ -19,9 +19,9 @@ static const uint64_t seconds_bounds_ns[HISTOGRAM_BUCKETS] = {
 
 /* How many of seconds_bounds_ns are below 2^i. Bounds lie at least a factor of two apart, so that between 2^i and 2^(i+1)
  * there is at most one more, which one comparison settles. */
-enum { OCTAVES = 35 };
-static const uint8_t bounds_below[OCTAVES] = {0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,  0,  1,  2, 3,
-                                              4, 5, 6, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15, 16, 17, 18};
+enum { OCTAVES = 34 }; /* all above the last have their bounds below them */
+static const uint8_t bounds_below[OCTAVES] = {0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,  1,  2,
+                                              3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15, 16, 17};
 
 /* ---- counting ---- */
 

@@ -364,6 +364,28 @@ START_TEST(metrics_never_falls_while_versions_come_and_go)
 }
 END_TEST
 
+START_TEST(metrics_gives_no_version_what_another_has_counted)
+{
+    enum { VERSIONS = 2 * METRICS_MODELS_MAX };
+    struct metrics *metrics = exposition_metrics();
+    struct metrics_shard *shard = exposition_shard(metrics);
+    for (unsigned version = 1; version <= VERSIONS; version++) {
+        size_t model = add_version(metrics, "m", version, "cpu");
+        predict_rows(shard, model, 10);
+        metrics_remove_model(metrics, model);
+    }
+    char *text = exposition_triton(metrics);
+    ck_assert_ptr_null(exposition_find(text, "nv_inference_count{model=\"m\",version=\"1\"}"));
+    for (unsigned version = VERSIONS; version > VERSIONS - METRICS_MODELS_MAX + 1; version--) {
+        char series[64];
+        snprintf(series, sizeof series, "nv_inference_count{model=\"m\",version=\"%u\"}", version);
+        exposition_assert(text, series, "10");
+    }
+    free(text);
+    metrics_free(metrics);
+}
+END_TEST
+
 START_TEST(metrics_ends_a_device_without_moving_its_batches_to_another)
 {
     struct metrics *metrics = exposition_metrics();
@@ -506,7 +528,7 @@ UNIT_MAIN("server/metrics", metrics_counts_answers_by_endpoint_and_code,
           metrics_counts_endpoints_beyond_the_last_place_as_other, metrics_keeps_what_a_removed_model_has_counted,
           metrics_counts_models_beyond_the_last_place_as_other,
           metrics_gives_the_place_of_the_model_that_left_first_and_begins_at_zero,
-          metrics_never_falls_while_versions_come_and_go,
+          metrics_never_falls_while_versions_come_and_go, metrics_gives_no_version_what_another_has_counted,
           metrics_ends_a_device_without_moving_its_batches_to_another, metrics_tells_a_model_how_its_requests_went,
           metrics_hands_a_released_shard_to_the_next_thread_with_what_it_holds,
           metrics_is_read_whole_while_others_count_and_models_come_and_go)
