@@ -9,6 +9,7 @@
 #   train     Python with venv and pip, for scripts/train.py
 #   bench     wrk, taskset, OpenBLAS, and Python with venv and pip, for scripts/bench.py
 #   fresh     mmdebstrap, for scripts/test-fresh.sh
+#   deploy    promtool, for the tests of what docker/ ships for Prometheus; some systems start a Prometheus with it
 #
 # On Debian and its relatives apt-get does the work, as root or through sudo, and asks nothing. Elsewhere the missing
 # packages are named with the one command that installs them, and the exit status is 1. With all in place it is silent.
@@ -51,6 +52,7 @@ bench    python:pip                python3-pip                 python3-pip      
 fresh    command:mmdebstrap        mmdebstrap                  mmdebstrap           -                  -               -
 fresh    command:curl              curl                        curl                 curl               curl            curl
 fresh    command:pkill             procps                      procps-ng            procps             procps-ng       procps
+deploy   command:promtool          prometheus                  golang-github-prometheus  prometheus    prometheus      golang-github-prometheus-prometheus
 '
 COLUMNS_OF_MANAGERS='apt dnf apk pacman zypper'
 
@@ -194,7 +196,7 @@ name_what_is_missing() {
 
 if [ $# -eq 0 ]; then set -- run; fi
 for group in "$@"; do
-    echo "$TABLE" | grep -q "^$group " || fail "unknown group '$group'; the groups are: run test sanitize lint fuzz train bench fresh"
+    echo "$TABLE" | grep -q "^$group " || fail "unknown group '$group'; the groups are: run test sanitize lint fuzz train bench fresh deploy"
 done
 GROUPS_WANTED="$*"
 
