@@ -42,6 +42,7 @@ struct log_sink {
     /* The writer's own. */
     int fd;
     bool is_file;
+    bool backlog; /* the ring held more than the last chunk took */
     bool closing; /* the sink was closed when the attempt to write began */
     bool gave_up; /* an attempt failed after that: there is no point in another */
     size_t chunk_at, chunk_len;
@@ -186,7 +187,7 @@ static void wait_for_lines(struct log_sink *sink)
 {
     if (used_bytes(sink) == 0)
         wait_as(sink, WRITER_IDLE, NULL);
-    if (sink->gather_ms && used_bytes(sink) <= sink->ring_bytes / 4) {
+    if (sink->gather_ms && !sink->backlog && used_bytes(sink) <= sink->ring_bytes / 4) {
         const struct timespec deadline = after_ms(sink->gather_ms);
         wait_as(sink, WRITER_GATHERING, &deadline);
     }
@@ -220,6 +221,7 @@ static bool take_chunk(struct log_sink *sink)
         return false;
     sink->chunk_at = 0;
     sink->chunk_len = copy_lines(sink, used);
+    sink->backlog = used > sink->chunk_len;
     pthread_mutex_lock(&sink->lock);
     sink->tail += sink->chunk_len;
     stop_dropping(sink);
