@@ -76,7 +76,7 @@ static void add_peer(struct log_line *line, const struct sockaddr *peer)
 
 /* ---- lines ---- */
 
-static void add_number(struct log_line *line, const char *before, uint64_t value)
+static inline void add_number(struct log_line *line, const char *before, uint64_t value)
 {
     log_line_add_str(line, before);
     log_line_add_uint(line, value);
@@ -87,7 +87,7 @@ static int64_t time_of(const struct access_record *record)
     return record->time_ms ? record->time_ms : log_line_now_ms() - (int64_t)(record->total_us / 1000);
 }
 
-static void add_quoted(struct log_line *line, const char *before, const char *text, size_t max)
+static inline void add_quoted(struct log_line *line, const char *before, const char *text, size_t max)
 {
     log_line_add_str(line, before);
     log_line_add_str(line, "\"");
@@ -107,24 +107,6 @@ static void add_request_line(struct log_line *line, const struct access_record *
     log_line_add_str(line, "\"");
 }
 
-static void add_stages(struct log_line *line, const struct access_record *record, const char *before,
-                       const char *between)
-{
-    const struct {
-        const char *name;
-        uint64_t us;
-    } stages[] = {{"decode_us", record->decode_us},
-                  {"queue_us", record->queue_us},
-                  {"compute_us", record->compute_us},
-                  {"encode_us", record->encode_us},
-                  {"total_us", record->total_us}};
-    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
-        log_line_add_str(line, before);
-        log_line_add_str(line, stages[i].name);
-        add_number(line, between, stages[i].us);
-    }
-}
-
 static void format_text(struct log_line *line, const struct access_record *record)
 {
     add_peer(line, record->peer);
@@ -139,10 +121,14 @@ static void format_text(struct log_line *line, const struct access_record *recor
     add_number(line, " in=", record->request_bytes);
     add_number(line, " rows=", record->rows);
     add_quoted(line, " model=", record->model, MODEL_BYTES_MAX);
-    add_stages(line, record, " ", "=");
+    add_number(line, " decode_us=", record->decode_us);
+    add_number(line, " queue_us=", record->queue_us);
+    add_number(line, " compute_us=", record->compute_us);
+    add_number(line, " encode_us=", record->encode_us);
+    add_number(line, " total_us=", record->total_us);
 }
 
-static void add_member(struct log_line *line, const char *before, const char *text, size_t max)
+static inline void add_member(struct log_line *line, const char *before, const char *text, size_t max)
 {
     log_line_add_str(line, before);
     log_line_add_json(line, or_dash(text), max);
@@ -164,7 +150,11 @@ static void format_json(struct log_line *line, const struct access_record *recor
     add_member(line, ",\"user_agent\":", record->user_agent, AGENT_BYTES_MAX);
     add_number(line, ",\"rows\":", record->rows);
     add_member(line, ",\"model\":", record->model, MODEL_BYTES_MAX);
-    add_stages(line, record, ",\"", "\":");
+    add_number(line, ",\"decode_us\":", record->decode_us);
+    add_number(line, ",\"queue_us\":", record->queue_us);
+    add_number(line, ",\"compute_us\":", record->compute_us);
+    add_number(line, ",\"encode_us\":", record->encode_us);
+    add_number(line, ",\"total_us\":", record->total_us);
     log_line_add_str(line, "}");
 }
 

@@ -2,7 +2,6 @@
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "engine/utf8.h"
@@ -12,33 +11,10 @@ enum {
     CUT_BYTES = 3,                   /* "..." */
 };
 
-void log_line_begin(struct log_line *line)
-{
-    line->len = 0;
-}
-
 /* The bytes still free, less the newline's. */
 static size_t room(const struct log_line *line)
 {
-    return line->len < LOG_LINE_MAX - 1 ? LOG_LINE_MAX - 1 - line->len : 0;
-}
-
-void log_line_end(struct log_line *line)
-{
-    line->data[line->len++] = '\n';
-}
-
-void log_line_add(struct log_line *line, const char *text, size_t len)
-{
-    if (len > room(line))
-        return;
-    memcpy(line->data + line->len, text, len);
-    line->len += len;
-}
-
-void log_line_add_str(struct log_line *line, const char *text)
-{
-    log_line_add(line, text, strlen(text));
+    return LOG_LINE_MAX - 1 - line->len;
 }
 
 void log_line_add_uint(struct log_line *line, uint64_t value)
@@ -166,11 +142,12 @@ static bool is_harmless(char c)
     return c > ' ' && c <= '~' && c != '"' && c != '\\';
 }
 
-static size_t count_harmless(const char *text, size_t max)
+/* Copies as long as nothing has to be escaped and `max` bytes are not full. Returns how many. */
+static size_t copy_harmless(char *dst, const char *text, size_t max)
 {
     size_t len = 0;
-    while (len < max && is_harmless(text[len]))
-        len++;
+    for (; len < max && is_harmless(text[len]); len++)
+        dst[len] = text[len];
     return len;
 }
 
@@ -184,8 +161,8 @@ static void add_escaped(struct log_line *line, const char *text, size_t max, siz
     if (max > free_bytes)
         max = free_bytes;
     for (;;) {
-        size_t run = count_harmless(text, max - out);
-        out += copy(text, run, dst + out);
+        size_t run = copy_harmless(dst + out, text, max - out);
+        out += run;
         text += run;
         if (!*text)
             break;

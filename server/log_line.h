@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* What a pipe takes in one piece (PIPE_BUF), so that lines of several writers never mix. */
 enum { LOG_LINE_MAX = 4096 };
@@ -24,15 +25,33 @@ struct log_line {
     char data[LOG_LINE_MAX]; /* no NUL behind it */
 };
 
-void log_line_begin(struct log_line *line);
+static inline void log_line_begin(struct log_line *line)
+{
+    line->len = 0;
+}
+
+/* Text of our own, as it is. What does not fit whole is not added, here and below. Inline, because a line has some twenty
+ * short constants, and copying these costs next to nothing where the compiler knows their length. */
+static inline void log_line_add(struct log_line *line, const char *text, size_t len)
+{
+    if (len >= LOG_LINE_MAX - line->len)
+        return;
+    memcpy(line->data + line->len, text, len);
+    line->len += len;
+}
+
+static inline void log_line_add_str(struct log_line *line, const char *text)
+{
+    log_line_add(line, text, strlen(text));
+}
+
+void log_line_add_uint(struct log_line *line, uint64_t value);
 
 /* Adds the newline, for which the others leave room. */
-void log_line_end(struct log_line *line);
-
-/* Text of our own, as it is. What does not fit whole is not added, here and below. */
-void log_line_add(struct log_line *line, const char *text, size_t len);
-void log_line_add_str(struct log_line *line, const char *text);
-void log_line_add_uint(struct log_line *line, uint64_t value);
+static inline void log_line_end(struct log_line *line)
+{
+    line->data[line->len++] = '\n';
+}
 
 /* Milliseconds since 1970 in UTC: 2025-11-24T13:38:02.123Z, and as the web servers' common log format writes seconds:
  * 24/Nov/2025:13:38:02 +0000. */

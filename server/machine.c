@@ -187,7 +187,7 @@ static void take_cgroup_line(struct place *places, char *line)
     *controllers++ = *path++ = '\0';
     for (size_t i = 0; i < CONTROLLER_COUNT; i++)
         if (!*places[i].group && line_is_of((enum controller)i, line, controllers))
-            strcpy(places[i].group, path);
+            snprintf(places[i].group, PATH_MAX, "%s", path);
 }
 
 /* ---- /proc/self/mountinfo ---- */
@@ -197,14 +197,18 @@ struct mount {
     const char *type, *options;
 };
 
+static bool is_octal(char c)
+{
+    return c >= '0' && c <= '7';
+}
+
 /* Undoes \040 and the like, which stand for blanks, tabs, newlines and backslashes. */
 static void unescape(char *text)
 {
     char *out = text;
     for (const char *at = text; *at; out++) {
-        unsigned code;
-        if (at[0] == '\\' && strspn(at + 1, "01234567") >= 3 && sscanf(at + 1, "%3o", &code) == 1) {
-            *out = (char)code;
+        if (at[0] == '\\' && is_octal(at[1]) && is_octal(at[2]) && is_octal(at[3])) {
+            *out = (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0'));
             at += 4;
         } else {
             *out = *at++;

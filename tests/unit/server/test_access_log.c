@@ -296,17 +296,19 @@ END_TEST
 
 enum { THREADS = 4, THREAD_REQUESTS = 1000 };
 
+static struct access_record shared_record;
+
 static void *answer_many(void *argument)
 {
-    struct access_record record = a_record();
     for (size_t i = 0; i < THREAD_REQUESTS; i++)
-        access_log_write(argument, &record);
+        access_log_write(argument, &shared_record);
     return NULL;
 }
 
 START_TEST(access_log_takes_requests_from_many_threads)
 {
     char *folder = folder_create(), *path = folder_path(folder, "log");
+    shared_record = a_record();
     for (unsigned every = 1; every <= 7; every += 6) {
         struct access_log *log = open_log(path, LOG_JSON, every);
         pthread_t threads[THREADS];
