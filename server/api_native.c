@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/gather.h"
+#include "server/api_operations.h"
 #include "server/negotiate.h"
 #include "server/prediction.h"
 
@@ -137,6 +138,7 @@ static enum status read_parameters(struct http_request *request, struct predicti
 struct api_loop {
     struct app *app;
     struct gather *gather;
+    struct metrics_shard *shard;
 };
 
 static void predict_encode(struct http_request *request)
@@ -174,6 +176,7 @@ static enum http_progress predict_decode(struct http_request *request)
     if (status == STATUS_OK)
         status = prediction_read(prediction, &input, request->body.data ? request->body.data : "",
                                  request->body.len, &err);
+    request->rows = status == STATUS_OK ? prediction->job.count : 0;
     if (status == STATUS_OK)
         return is_gathered(request) ? HTTP_GATHERED : HTTP_PENDING;
     http_reply_error(request, &err);
@@ -224,52 +227,6 @@ static enum http_progress model_decode(struct http_request *request)
     return HTTP_ANSWERED;
 }
 
-/* Whether no batch runs for longer than one can take, and every loop still looks at its sockets. */
-static enum status check_alive(struct http_request *request, struct error *err)
-{
-    const struct app *app = app_of(request);
-    int64_t worker_ns = batcher_busy_ns(app->batcher), loop_ns = http_request_stats(request).stuck_ns;
-    if (worker_ns > app->stuck_ns)
-        error_set(err, STATUS_OVERLOADED, "a worker has been busy with one batch for %lld ms",
-                  (long long)(worker_ns / 1000000));
-    else if (loop_ns > app->stuck_ns)
-        error_set(err, STATUS_OVERLOADED, "an I/O thread has not looked at its connections for %lld ms",
-                  (long long)(loop_ns / 1000000));
-    else
-        return STATUS_OK;
-    return error_hint(err, "restart this server; its log may say what it last did");
-}
-
-static enum http_progress healthz_decode(struct http_request *request)
-{
-    struct error err;
-    if (check_alive(request, &err) == STATUS_OK)
-        reply_text(request, 200, "application/json", "{\"status\":\"ok\"}\n");
-    else
-        http_reply_error(request, &err);
-    return HTTP_ANSWERED;
-}
-
-static enum status check_ready(struct http_request *request, struct error *err)
-{
-    enum status status = check_alive(request, err);
-    if (status == STATUS_OK && atomic_load(&app_of(request)->draining)) {
-        error_set(err, STATUS_OVERLOADED, "the server is shutting down");
-        status = error_hint(err, "send requests to another replica");
-    }
-    return status == STATUS_OK ? status : error_prefix(err, "not ready: ");
-}
-
-static enum http_progress readyz_decode(struct http_request *request)
-{
-    struct error err;
-    if (check_ready(request, &err) == STATUS_OK)
-        reply_text(request, 200, "application/json", "{\"status\":\"ready\"}\n");
-    else
-        http_reply_error(request, &err);
-    return HTTP_ANSWERED;
-}
-
 /* $ stands for the server's own address. */
 static const char index_text[] =
     "mlpd serves dense neural networks over HTTP.\n"
@@ -285,7 +242,9 @@ static const char index_text[] =
     "GET  /healthz   alive\n"
     "    curl  $/healthz\n"
     "GET  /readyz    ready for requests\n"
-    "    curl  $/readyz\n";
+    "    curl  $/readyz\n"
+    "GET  /metrics   counters for Prometheus\n"
+    "    curl  $/metrics\n";
 
 /* The lines of the page name the server as its reader did, if that is a plain host and port. */
 static enum http_progress index_decode(struct http_request *request)
@@ -313,7 +272,7 @@ static const char *const predict_parameters[] = {"dtype",  "resize", "invert",  
                                                  "logits", "layers", "timeout_ms", NULL};
 static const char *const model_parameters[] = {"format", NULL};
 
-static const struct http_route routes[] = {
+const struct http_route api_native_routes[] = {
     {.path = "/predict",
      .methods = HTTP_POST | HTTP_PUT,
      .parameters = predict_parameters,
@@ -324,6 +283,12 @@ static const struct http_route routes[] = {
     {.path = "/model", .methods = HTTP_GET, .parameters = model_parameters, .decode = model_decode},
     {.path = "/healthz", .methods = HTTP_GET, .decode = healthz_decode, .sides = HTTP_EVERYWHERE, .vital = true},
     {.path = "/readyz", .methods = HTTP_GET, .decode = readyz_decode, .sides = HTTP_EVERYWHERE, .vital = true},
+    {.path = "/metrics",
+     .methods = HTTP_GET,
+     .parameters = metrics_parameters,
+     .decode = metrics_decode,
+     .sides = HTTP_ADMIN | HTTP_WITHOUT_ADMIN,
+     .vital = true},
     {.path = "/", .methods = HTTP_GET, .decode = index_decode, .sides = HTTP_EVERYWHERE},
     {0},
 };
@@ -351,6 +316,7 @@ static void loop_free(void *loop_state)
     if (!loop)
         return;
     gather_free(loop->gather);
+    metrics_shard_release(loop->app->telemetry.metrics, loop->shard);
     free(loop);
 }
 
@@ -362,7 +328,8 @@ static void *loop_create(void *context)
     if (!loop)
         return NULL;
     loop->app = app;
-    if (gather_create(app->backend, &loop->gather, &unread) == STATUS_OK)
+    loop->shard = metrics_shard_create(app->telemetry.metrics);
+    if (loop->shard && gather_create(app->backend, &loop->gather, &unread) == STATUS_OK)
         return loop;
     loop_free(loop);
     return NULL;
@@ -371,13 +338,32 @@ static void *loop_create(void *context)
 static void loop_run(void *loop_state)
 {
     struct api_loop *loop = loop_state;
-    gather_run(loop->gather);
+    struct gather_report report = gather_run(loop->gather);
+    metrics_count_batch(loop->shard, loop->app->telemetry.model, report.rows, report.finished_ns - report.started_ns);
+}
+
+static void began(void *loop_state)
+{
+    struct api_loop *loop = loop_state;
+    metrics_count_event(loop->shard, METRICS_RECEIVED);
+}
+
+static void ended(void *loop_state, const struct http_record *record)
+{
+    struct api_loop *loop = loop_state;
+    telemetry_ended(&loop->app->telemetry, loop->shard, record);
+}
+
+static void rejected(void *loop_state, enum http_rejection reason)
+{
+    struct api_loop *loop = loop_state;
+    telemetry_rejected(loop->shard, reason);
 }
 
 struct http_handlers api_native_handlers(struct app *app)
 {
     return (struct http_handlers){
-        .routes = routes,
+        .routes = api_native_routes,
         .context = app,
         .state_create = state_create,
         .state_reset = state_reset,
@@ -385,5 +371,8 @@ struct http_handlers api_native_handlers(struct app *app)
         .loop_create = loop_create,
         .loop_run = loop_run,
         .loop_free = loop_free,
+        .began = began,
+        .ended = ended,
+        .rejected = rejected,
     };
 }

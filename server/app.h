@@ -19,6 +19,7 @@
 #include "engine/model.h"
 #include "engine/status.h"
 #include "server/buffer.h"
+#include "server/telemetry.h"
 
 struct app_options {
     const char *models;  /* the folder of <name>/<version>/ */
@@ -33,6 +34,8 @@ struct app {
     struct backend *backend;
     struct batcher *batcher; /* NULL when nothing is served */
     bool gathers;            /* short work is run by the loops themselves */
+    struct telemetry telemetry; /* likewise */
+    size_t queue_max, connections_max, memory_bytes_max; /* limits, for who reads the metrics; 0: none */
     int64_t stuck_ns;        /* a batch, or a loop's round, that takes longer than this is stuck */
     size_t rows_max, pixels_max;
     struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */

@@ -30,7 +30,7 @@
 #include "server/buffer.h"
 
 struct account;
-struct peer;
+struct sockaddr;
 
 enum {
     HTTP_QUERY_MAX = 16,
@@ -68,6 +68,7 @@ struct http_request {
     const char *content_type; /* headers as they came; "" if absent */
     const char *accept;
     const char *host;
+    const char *user_agent;
     struct buffer body;
     struct http_reply reply;
     int64_t whole_ns; /* when the last byte of its body had come, by CLOCK_MONOTONIC */
@@ -127,6 +128,8 @@ struct http_record {
     enum http_outcome outcome;
     unsigned code;
     size_t body_bytes, reply_bytes;
+    size_t rows;               /* as the handlers set them; 0 where its work was given up */
+    struct http_timing timing; /* likewise */
     int64_t began_ns, ended_ns; /* its first byte, and the end of its answer, by CLOCK_MONOTONIC */
 };
 
@@ -197,10 +200,6 @@ struct http_stats http_request_stats(const struct http_request *request);
 
 /* The work that `start` began has ended, well or not. Once for each HTTP_PENDING; any thread. */
 void http_request_complete(struct http_request *request);
-
-/* A client's address: "127.0.0.1:40312", "[::1]:40312", "unix". */
-enum { HTTP_PEER_TEXT_MAX = 64 };
-void http_peer_text(const struct peer *peer, char text[HTTP_PEER_TEXT_MAX]);
 
 /* Fills the reply with {"error":...,"hint":...} and the code that fits err->status. */
 void http_reply_error(struct http_request *request, const struct error *err);

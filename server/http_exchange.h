@@ -13,6 +13,7 @@
 
 #include "server/budget.h"
 #include "server/http.h"
+#include "server/request_id.h"
 #include "server/side_thread.h"
 
 struct MHD_Connection;
@@ -27,24 +28,21 @@ enum stage {
     STAGE_COMPLETE  /* the reply can be sent */
 };
 
-enum { REQUEST_ID_MAX = 128 };
-
 struct exchange {
     struct http_request request; /* first: http_request_complete finds the exchange through it */
     struct http_loop *loop;
     struct peer *peer;
     struct MHD_Connection *connection; /* NULL when it has done with the request */
     const struct http_route *route;    /* NULL: refused before one was found */
-    const char *method;
+    const char *method, *protocol;
     enum stage stage;
     bool outstanding;      /* `start` has begun the work, or is about to, and its end has not been seen */
     bool refused;          /* the reply is filled in; what comes of the body is thrown away */
     bool out_of_step;      /* where the body ends is unknown: the connection ends with the reply */
     bool expects_continue; /* its client waits for "100 Continue" */
-    bool vital;            /* of a route that is served on the places kept for health checks */
     size_t declared_len;   /* of the body; SIZE_MAX where it is chunked */
     size_t discarded_bytes;
-    size_t reply_bytes;
+    size_t body_bytes, reply_bytes; /* as they came and went */
     uint64_t round;         /* in which it was gathered */
     struct http_reply late; /* what is sent once it has expired; the reply proper may be in use by the work */
     char request_id[REQUEST_ID_MAX + 1];
@@ -85,6 +83,6 @@ void exchange_refuse_too_large(struct exchange *exchange, size_t body_bytes_max)
 bool exchange_reserve_body(struct exchange *exchange, size_t more);
 
 /* What the headers tell: the route, the parameters, the body's length. Refuses what is wrong with them. */
-void exchange_read_headers(struct exchange *exchange, const char *path, const char *method);
+void exchange_read_headers(struct exchange *exchange, const char *path, const char *method, const char *protocol);
 
 #endif

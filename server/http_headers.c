@@ -12,7 +12,7 @@ enum { BODY_BYTES_FIRST = 64 * 1024 }; /* room that is made before a byte has co
 
 /* What is read of the headers, in one pass over them; NULL where there is none. */
 struct headers {
-    const char *content_type, *accept, *host, *coding, *len, *encoding, *expect, *request_id;
+    const char *content_type, *accept, *host, *coding, *len, *encoding, *expect, *request_id, *user_agent;
     size_t framing; /* headers that say how long the body is, blanks behind their names included */
 };
 
@@ -38,6 +38,7 @@ static enum MHD_Result note_header(void *argument, enum MHD_ValueKind kind, cons
         {MHD_HTTP_HEADER_CONTENT_LENGTH, &headers->len},
         {MHD_HTTP_HEADER_CONTENT_ENCODING, &headers->encoding},
         {MHD_HTTP_HEADER_EXPECT, &headers->expect},
+        {MHD_HTTP_HEADER_USER_AGENT, &headers->user_agent},
         {"x-request-id", &headers->request_id},
     };
     headers->framing += is_framing(key, MHD_HTTP_HEADER_CONTENT_LENGTH) ||
@@ -225,7 +226,7 @@ static const char *or_empty(const char *value)
     return value ? value : "";
 }
 
-void exchange_read_headers(struct exchange *exchange, const char *path, const char *method)
+void exchange_read_headers(struct exchange *exchange, const char *path, const char *method, const char *protocol)
 {
     struct http_request *request = &exchange->request;
     struct headers headers = {0};
@@ -234,7 +235,10 @@ void exchange_read_headers(struct exchange *exchange, const char *path, const ch
     request->content_type = or_empty(headers.content_type);
     request->accept = or_empty(headers.accept);
     request->host = or_empty(headers.host);
+    request->user_agent = or_empty(headers.user_agent);
+    request_id_choose(headers.request_id, exchange->request_id);
     exchange->method = method;
+    exchange->protocol = protocol;
     exchange->declared_len = declared_length(&headers);
     exchange->expects_continue = headers.expect && strcasecmp(headers.expect, "100-continue") == 0;
     check_framing(exchange, &headers);

@@ -1,9 +1,6 @@
 #include "server/http_peer.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,22 +81,6 @@ void peer_shut(struct peer *peer, enum peer_verdict verdict)
     if (peer->verdict == PEER_KEPT)
         peer->verdict = verdict;
     shutdown(peer->fd, SHUT_RDWR);
-}
-
-void http_peer_text(const struct peer *peer, char text[HTTP_PEER_TEXT_MAX])
-{
-    char host[INET6_ADDRSTRLEN] = "?";
-    switch (peer->address.any.sa_family) {
-    case AF_INET:
-        inet_ntop(AF_INET, &peer->address.v4.sin_addr, host, sizeof host);
-        snprintf(text, HTTP_PEER_TEXT_MAX, "%s:%u", host, ntohs(peer->address.v4.sin_port));
-        break;
-    case AF_INET6:
-        inet_ntop(AF_INET6, &peer->address.v6.sin6_addr, host, sizeof host);
-        snprintf(text, HTTP_PEER_TEXT_MAX, "[%s]:%u", host, ntohs(peer->address.v6.sin6_port));
-        break;
-    default: snprintf(text, HTTP_PEER_TEXT_MAX, "unix"); break;
-    }
 }
 
 void peer_list_find_gone(struct peer_list *list)

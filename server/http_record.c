@@ -8,6 +8,27 @@ void http_count_rejected(struct http_loop *loop, enum http_rejection reason)
         loop->server->handlers.rejected(loop->loop_state, reason);
 }
 
+/* What the exchange adds; what its work sets is left out while that may still be under way. */
+static void fill(struct http_record *record, const struct exchange *exchange)
+{
+    const struct http_request *request = &exchange->request;
+    record->method = exchange->method;
+    record->path = request->path;
+    record->protocol = exchange->protocol;
+    record->user_agent = request->user_agent;
+    record->request_id = exchange->request_id;
+    record->body_bytes = exchange->body_bytes;
+    record->reply_bytes = exchange->reply_bytes;
+    if (exchange->route) {
+        record->route = (size_t)(exchange->route - exchange->loop->server->handlers.routes);
+        record->runs_model = exchange->route->start;
+    }
+    if (exchange->outstanding)
+        return;
+    record->rows = request->rows;
+    record->timing = request->timing;
+}
+
 void http_record_end(struct peer *peer, const struct exchange *exchange, enum http_outcome outcome, unsigned code)
 {
     struct http_loop *loop = peer->loop;
@@ -17,19 +38,20 @@ void http_record_end(struct peer *peer, const struct exchange *exchange, enum ht
                               memory_order_relaxed);
     if (!handlers->ended)
         return;
-    bool has_route = exchange && exchange->route;
-    const struct http_record record = {
-        .request = exchange ? &exchange->request : NULL,
-        .route = has_route ? (size_t)(exchange->route - handlers->routes) : loop->server->route_count,
-        .method = exchange ? exchange->method : "",
-        .peer = peer,
-        .request_id = exchange ? exchange->request_id : "",
+    struct http_record record = {
+        .method = "",
+        .path = "",
+        .protocol = "",
+        .user_agent = "",
+        .request_id = "",
+        .address = &peer->address.any,
+        .route = loop->server->route_count,
         .outcome = outcome,
         .code = code,
-        .body_bytes = exchange ? exchange->request.body.len : 0,
-        .reply_bytes = exchange ? exchange->reply_bytes : 0,
         .began_ns = peer->began_ns,
         .ended_ns = clock_now_ns(),
     };
+    if (exchange)
+        fill(&record, exchange);
     handlers->ended(loop->loop_state, &record);
 }

@@ -57,6 +57,7 @@ static enum MHD_Result take_piece(struct exchange *exchange, const char *data, s
         exchange_refuse_too_large(exchange, server->options.body_bytes_max);
     if (!exchange->refused && exchange_reserve_body(exchange, len))
         buffer_append(body, data, len);
+    exchange->body_bytes += len;
     if (!exchange->refused)
         return MHD_YES;
     exchange->discarded_bytes += len;
@@ -166,7 +167,7 @@ static enum MHD_Result proceed(struct exchange *exchange)
 }
 
 static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *connection, const char *path,
-                             const char *method, void **ret_exchange)
+                             const char *method, const char *protocol, void **ret_exchange)
 {
     struct peer *peer = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     struct exchange *exchange = exchange_take(loop);
@@ -178,7 +179,7 @@ static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *conn
     exchange->peer = peer;
     peer->exchange = exchange;
     *ret_exchange = exchange;
-    exchange_read_headers(exchange, path, method);
+    exchange_read_headers(exchange, path, method, protocol);
     return is_refused_at_once(exchange) ? http_respond(exchange) : MHD_YES;
 }
 
@@ -186,10 +187,9 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
                                   const char *method, const char *version, const char *data, size_t *data_len,
                                   void **exchange_slot)
 {
-    (void)version;
     struct exchange *exchange = *exchange_slot;
     if (!exchange)
-        return begin(argument, connection, path, method, exchange_slot);
+        return begin(argument, connection, path, method, version, exchange_slot);
     if (*data_len) {
         enum MHD_Result result = take_piece(exchange, data, *data_len);
         *data_len = 0;

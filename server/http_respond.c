@@ -1,5 +1,6 @@
 /* Answers, as they go out: the reply's code and body, and the headers that every answer has. */
 #include <assert.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,23 @@ static bool is_last(const struct exchange *exchange)
     return exchange->out_of_step || phase != PHASE_SERVING;
 }
 
+/* Appends "; NAME;dur=1.234", milliseconds, as W3C's Server Timing has them; returns the text's new end. */
+static char *append_stage(char *at, const char *name, int64_t ns)
+{
+    uint64_t us = ns > 0 ? (uint64_t)ns / 1000 : 0;
+    return at + sprintf(at, "%s;dur=%" PRIu64 ".%03u", name, us / 1000, (unsigned)(us % 1000));
+}
+
+static void add_timing(struct MHD_Response *response, const struct http_timing *timing)
+{
+    char text[4 * 40], *at = text;
+    at = append_stage(at, "decode", timing->decode_ns);
+    at = append_stage(at, ", queue", timing->queue_ns);
+    at = append_stage(at, ", compute", timing->compute_ns);
+    append_stage(at, ", encode", timing->encode_ns);
+    MHD_add_response_header(response, "Server-Timing", text);
+}
+
 static void add_headers(struct MHD_Response *response, const struct exchange *exchange,
                         const struct http_reply *reply)
 {
@@ -42,6 +60,9 @@ static void add_headers(struct MHD_Response *response, const struct exchange *ex
         snprintf(seconds, sizeof seconds, "%u", reply->retry_after_s);
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
+    MHD_add_response_header(response, "x-request-id", exchange->request_id);
+    if (exchange->stage != STAGE_EXPIRED && exchange->request.rows)
+        add_timing(response, &exchange->request.timing);
     if (is_last(exchange))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
