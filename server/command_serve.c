@@ -86,7 +86,7 @@ static enum status serve(const struct options *options, struct app *app, const s
         .queue_max = options->queue_max,
     };
     const struct http_options http_options = {
-        .host = options->host,
+        .host = options->hosts.texts[0],
         .port = (unsigned)options->port,
         .io_threads = options->io_threads ? options->io_threads : (processors + 1) / 2,
         .connections_max = fit_connections(options->connections_max),
