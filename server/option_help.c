@@ -70,7 +70,7 @@ static void write_help(FILE *out, const struct option_spec *spec)
 void options_help(FILE *out)
 {
     fputs("usage: mlpd [serve] [OPTION...]          serve the model over HTTP\n"
-          "       mlpd predict [OPTION...] FILE...  classify files: pictures, .npy, JSON, raw tensors; - is stdin\n"
+          "       mlpd predict [OPTION...] FILE...  classify files: pictures, .npy, JSON, raw; - is stdin\n"
           "       mlpd model [OPTION...]            print the model's structure and parameters\n"
           "       mlpd check [OPTION...]            check options and model, print the effective configuration\n"
           "       mlpd --version | --help\n\n"
