@@ -89,7 +89,7 @@ static int check_model(const struct options *options)
     app_close(&app);
     if (status != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    printf("golden input  %zu rows: the same bits alone and in one batch\n", rows);
+    printf("golden input  %zu row%s: the same bits alone and in one batch\n", rows, rows == 1 ? "" : "s");
     return EXIT_SUCCESS;
 }
 
