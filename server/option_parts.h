@@ -36,6 +36,10 @@ void option_write_place(const struct option_spec *spec, const struct option_plac
 enum status option_set(struct options *options, const struct option_spec *spec, const struct option_place *place,
                        const char *text, struct error *err);
 
+/* Adds the addresses between commas, without blanks around them, to the list. */
+enum status option_add_addresses(struct options *options, const char *text, struct option_list *list,
+                                 struct error *err);
+
 /* The value in the field as text: "256", "16MiB", "off", "127.0.0.1,::1". */
 void option_write_value(const struct options *options, const struct option_spec *spec, char ret[OPTION_VALUE_MAX]);
 
