@@ -80,7 +80,7 @@ reported() {
 }
 
 run_integration() {
-    export MLPD_BIN="$root/$folder/mlpd"
+    export TEST_BINARY="$root/$folder/mlpd"
     status=0
     rm -f "$folder/integration.xml"
     logged "$folder/integration.log" "$PYTHON" -B -m pytest -q -rsfE -p no:cacheprovider \

@@ -4,21 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/gather.h"
 #include "server/api_operations.h"
+#include "server/gather.h"
 #include "server/negotiate.h"
 #include "server/prediction.h"
 
 static struct app *app_of(struct http_request *request)
 {
     return request->context;
-}
-
-static void reply_text(struct http_request *request, unsigned code, const char *content_type, const char *text)
-{
-    request->reply.code = code;
-    request->reply.content_type = content_type;
-    buffer_append_str(&request->reply.body, text);
 }
 
 static void reply_shared(struct http_request *request, const char *content_type, const struct buffer *text)
@@ -134,6 +127,8 @@ static enum status read_parameters(struct http_request *request, struct predicti
 
 /* ---- /predict ---- */
 
+enum { GONE_AT_ONCE = 64 }; /* clients that one system call asks after */
+
 /* What each I/O loop has of its own. */
 struct api_loop {
     struct app *app;
@@ -179,6 +174,8 @@ static enum http_progress predict_decode(struct http_request *request)
     request->rows = status == STATUS_OK ? prediction->job.count : 0;
     if (status == STATUS_OK)
         return is_gathered(request) ? HTTP_GATHERED : HTTP_PENDING;
+    if (status == STATUS_NO_MEMORY)
+        request->rejection = HTTP_REJECTED_MEMORY;
     http_reply_error(request, &err);
     return HTTP_ANSWERED;
 }
@@ -194,8 +191,21 @@ static void predict_start(struct http_request *request)
     struct error err;
     if (prediction_submit(request->state, predict_done, &err) == STATUS_OK)
         return;
+    request->rejection = HTTP_REJECTED_QUEUE_FULL;
     http_reply_error(request, &err);
     http_request_complete(request);
+}
+
+void api_native_mark_gone(void *context, struct job *const *jobs, size_t count, bool *gone)
+{
+    (void)context;
+    struct http_request *requests[GONE_AT_ONCE];
+    for (size_t at = 0; at < count; at += GONE_AT_ONCE) {
+        size_t some = count - at < GONE_AT_ONCE ? count - at : GONE_AT_ONCE;
+        for (size_t i = 0; i < some; i++)
+            requests[i] = ((const struct prediction *)jobs[at + i])->owner;
+        http_requests_find_gone(requests, some, gone + at);
+    }
 }
 
 static bool predict_withdraw(struct http_request *request)
@@ -339,7 +349,8 @@ static void loop_run(void *loop_state)
 {
     struct api_loop *loop = loop_state;
     struct gather_report report = gather_run(loop->gather);
-    metrics_count_batch(loop->shard, loop->app->telemetry.model, report.rows, report.finished_ns - report.started_ns);
+    metrics_count_batch(loop->shard, loop->app->telemetry.model, report.rows,
+                        report.finished_ns - report.started_ns);
 }
 
 static void began(void *loop_state)

@@ -10,4 +10,7 @@ extern const struct http_route api_native_routes[];
 
 struct http_handlers api_native_handlers(struct app *app);
 
+/* For struct batcher_options: sets gone[i] where the client that sent jobs[i] has gone. The context is not used. */
+void api_native_mark_gone(void *context, struct job *const *jobs, size_t count, bool *gone);
+
 #endif

@@ -100,7 +100,8 @@ enum http_progress metrics_decode(struct http_request *request)
         metrics_write_triton(app_of(request)->telemetry.metrics, &request->reply.body);
     } else {
         error_set(&err, STATUS_INVALID, "?names=%.40s: expected mlpd or triton", names);
-        error_hint(&err, "leave the parameter out, or send names=triton for the names that Triton's dashboards know");
+        error_hint(&err,
+                   "leave the parameter out, or send names=triton for the names that Triton's dashboards know");
         http_reply_error(request, &err);
     }
     return HTTP_ANSWERED;

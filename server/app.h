@@ -32,11 +32,11 @@ struct app_options {
 struct app {
     struct model *model;
     struct backend *backend;
-    struct batcher *batcher; /* NULL when nothing is served */
-    bool gathers;            /* short work is run by the loops themselves */
-    struct telemetry telemetry; /* likewise */
+    struct batcher *batcher;                             /* NULL when nothing is served */
+    bool gathers;                                        /* short work is run by the loops themselves */
+    struct telemetry telemetry;                          /* likewise */
     size_t queue_max, connections_max, memory_bytes_max; /* limits, for who reads the metrics; 0: none */
-    int64_t stuck_ns;        /* a batch, or a loop's round, that takes longer than this is stuck */
+    int64_t stuck_ns; /* a batch, or a loop's round, that takes longer than this is stuck */
     size_t rows_max, pixels_max;
     struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */
     struct buffer *labels_json; /* out_features of them: quoted and escaped, or null */

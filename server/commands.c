@@ -28,9 +28,19 @@ int command_fail(int exit_code, const struct error *err)
     return exit_code;
 }
 
+int command_refuse(const struct option_faults *faults)
+{
+    size_t kept = faults->count < OPTION_FAULTS_MAX ? faults->count : OPTION_FAULTS_MAX;
+    for (size_t i = 0; i < kept; i++)
+        print_error("", &faults->list[i]);
+    if (faults->count > kept)
+        fprintf(stderr, "mlpd: %zu more faults of the options are not shown\n", faults->count - kept);
+    return EXIT_USAGE;
+}
+
 /* The folder that ships: config/models of the checkout in whose build/ (or build/<flavour>/) the program lies, or
  * share/mlpd/models of the prefix under which it is installed. */
-static enum status find_models(char path[PATH_MAX], struct error *err)
+static enum status find_shipped_models(char path[PATH_MAX], struct error *err)
 {
     static const char *const places[] = {"../config/models", "../../config/models", "../share/mlpd/models"};
     char program[PATH_MAX];
@@ -49,12 +59,23 @@ static enum status find_models(char path[PATH_MAX], struct error *err)
     return error_hint(err, "name a folder of <name>/<version>/ with --models DIR");
 }
 
+enum status command_find_models(const struct options *options, char ret[PATH_MAX], struct error *err)
+{
+    if (!options->models)
+        return find_shipped_models(ret, err);
+    if (snprintf(ret, PATH_MAX, "%s", options->models) < PATH_MAX)
+        return STATUS_OK;
+    error_set(err, STATUS_INVALID, "the path behind --models has %zu bytes, at most %d are taken",
+              strlen(options->models), PATH_MAX - 1);
+    return error_hint(err, "name the folder by a shorter path");
+}
+
 enum status command_open_app(const struct options *options, struct app *ret, struct error *err)
 {
-    char shipped[PATH_MAX];
-    enum status status = options->models ? STATUS_OK : find_models(shipped, err);
+    char models[PATH_MAX];
+    enum status status = command_find_models(options, models, err);
     const struct app_options app_options = {
-        .models = options->models ? options->models : shipped,
+        .models = models,
         .kernels = strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels,
         .batch_max = options->batch_max,
         .rows_max = options->rows_max,

@@ -3,6 +3,8 @@
 #ifndef MLPD_SERVER_COMMANDS_H
 #define MLPD_SERVER_COMMANDS_H
 
+#include <limits.h>
+
 #include "engine/status.h"
 #include "server/options.h"
 
@@ -18,10 +20,20 @@ int command_predict(const struct options *options);
 /* Prints what GET /model?format=text says. */
 int command_model(const struct options *options);
 
+/* Prints the effective configuration and the model, runs the model on rows that are known, and says every fault: of the
+ * options with EXIT_USAGE, else of the model with EXIT_FAULT. Nothing is served, no port is taken. */
+int command_check(const struct options *options);
+
 /* "mlpd: MESSAGE; HINT" on one line of stderr. Returns the exit code. */
 int command_fail(int exit_code, const struct error *err);
 
-/* Opens the app as the options say; the models' folder is found beside the program if they name none. */
+/* The same for each of the faults. Returns EXIT_USAGE. */
+int command_refuse(const struct option_faults *faults);
+
+/* The folder of models: the one that the options name, or else the one that lies beside the program. */
+enum status command_find_models(const struct options *options, char ret[PATH_MAX], struct error *err);
+
+/* Opens the app as the options say. */
 struct app;
 enum status command_open_app(const struct options *options, struct app *ret, struct error *err);
 

@@ -60,6 +60,15 @@ struct http_timing {
     int64_t decode_ns, queue_ns, compute_ns, encode_ns;
 };
 
+/* Why something was turned away that may be tried again. */
+enum http_rejection {
+    HTTP_NOT_REJECTED,
+    HTTP_REJECTED_QUEUE_FULL,
+    HTTP_REJECTED_MEMORY,
+    HTTP_REJECTED_CONNECTIONS,
+    HTTP_REJECTED_DRAINING
+};
+
 struct http_request {
     enum http_method method;
     const char *path; /* decoded, without the query */
@@ -75,6 +84,7 @@ struct http_request {
     _Atomic int64_t
         deadline_ns; /* when it is answered with 504 if nothing else has come; decode may set it earlier */
     struct http_timing timing; /* queue and compute are the handlers' to set */
+    size_t rows;               /* of the model that were asked for; the handlers\' to set */
     struct account *account;   /* pays for the memory that the request holds (server/budget.h) */
     void *context;             /* the handlers' */
     void *loop_state;          /* the handlers' own for this loop, used by the loop's thread alone */
@@ -120,20 +130,19 @@ enum http_outcome {
 
 /* One request's end, for counters and the access log. */
 struct http_record {
-    const struct http_request *request; /* NULL: refused before it was whole, by a time limit or by the library */
-    size_t route;                       /* its index in the table; the table's length where none was found */
-    const char *method;
-    const struct peer *peer; /* see http_peer_text */
-    const char *request_id;  /* "" where there is no request */
+    /* Texts are "" where the request was refused before its headers were whole, by a time limit or by the library. */
+    const char *method, *path, *protocol, *user_agent, *request_id;
+    const struct sockaddr *address; /* of the client */
+    size_t route;                   /* its index in the table; the table's length where none was found */
+    bool runs_model;                /* the route has a `start` */
     enum http_outcome outcome;
     unsigned code;
     size_t body_bytes, reply_bytes;
-    size_t rows;               /* as the handlers set them; 0 where its work was given up */
-    struct http_timing timing; /* likewise */
-    int64_t began_ns, ended_ns; /* its first byte, and the end of its answer, by CLOCK_MONOTONIC */
+    size_t rows;                   /* as the handlers set them; 0 where its work was given up */
+    enum http_rejection rejection; /* likewise */
+    struct http_timing timing;     /* likewise */
+    int64_t began_ns, ended_ns;    /* its first byte, and the end of its answer, by CLOCK_MONOTONIC */
 };
-
-enum http_rejection { HTTP_REJECTED_MEMORY, HTTP_REJECTED_CONNECTIONS, HTTP_REJECTED_DRAINING };
 
 /* What answers. All functions but decode (of large bodies) and start run on the thread of the request's loop. */
 struct http_handlers {
@@ -150,7 +159,7 @@ struct http_handlers {
     void (*loop_run)(void *loop_state);  /* runs what was gathered */
     void (*loop_free)(void *loop_state); /* takes NULL */
 
-    /* (optional) Told of each request's beginning and end, and of what was turned away. */
+    /* (optional) Told of each request's beginning and end, and of each connection that was turned away. */
     void (*began)(void *loop_state);
     void (*ended)(void *loop_state, const struct http_record *record);
     void (*rejected)(void *loop_state, enum http_rejection reason);
@@ -200,6 +209,10 @@ struct http_stats http_request_stats(const struct http_request *request);
 
 /* The work that `start` began has ended, well or not. Once for each HTTP_PENDING; any thread. */
 void http_request_complete(struct http_request *request);
+
+/* Sets gone[i] where the client of requests[i], which is pending, has closed or reset its connection. Any thread, for at most
+ * some hundred at once. */
+void http_requests_find_gone(struct http_request *const *requests, size_t count, bool *gone);
 
 /* Fills the reply with {"error":...,"hint":...} and the code that fits err->status. */
 void http_reply_error(struct http_request *request, const struct error *err);

@@ -56,7 +56,8 @@ static void refuse(struct http_loop *loop, int fd, const char *what, size_t limi
     struct error err;
     error_set(&err, STATUS_OVERLOADED, "%s: %zu", what, limit);
     error_hint(&err, "close connections that are not needed, or start mlpd with a larger %s", option);
-    http_count_rejected(loop, HTTP_REJECTED_CONNECTIONS);
+    if (loop->server->handlers.rejected)
+        loop->server->handlers.rejected(loop->loop_state, HTTP_REJECTED_CONNECTIONS);
     http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable", &err);
     shutdown(fd, SHUT_WR); /* so that the answer goes out before the reset that unread bytes would bring */
     close(fd);

@@ -155,7 +155,7 @@ bool exchange_reserve_body(struct exchange *exchange, size_t more)
         return true;
     size_t capacity = grown_capacity(exchange, more);
     if (account_pay(&exchange->account, capacity - body->capacity, &err) != STATUS_OK) {
-        http_count_rejected(exchange->loop, HTTP_REJECTED_MEMORY);
+        exchange->request.rejection = HTTP_REJECTED_MEMORY;
     } else if (!buffer_reserve(body, capacity - body->len - 1)) {
         error_set(&err, STATUS_NO_MEMORY, "there is no memory for a body of %zu bytes", body->len + more);
         error_hint(&err, "send it again in a moment");

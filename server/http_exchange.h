@@ -32,6 +32,7 @@ struct exchange {
     struct http_request request; /* first: http_request_complete finds the exchange through it */
     struct http_loop *loop;
     struct peer *peer;
+    int fd;                            /* the peer's */
     struct MHD_Connection *connection; /* NULL when it has done with the request */
     const struct http_route *route;    /* NULL: refused before one was found */
     const char *method, *protocol;
@@ -43,7 +44,7 @@ struct exchange {
     size_t declared_len;   /* of the body; SIZE_MAX where it is chunked */
     size_t discarded_bytes;
     size_t body_bytes, reply_bytes; /* as they came and went */
-    uint64_t round;         /* in which it was gathered */
+    uint64_t round;                 /* in which it was gathered */
     struct http_reply late; /* what is sent once it has expired; the reply proper may be in use by the work */
     char request_id[REQUEST_ID_MAX + 1];
     struct account account;

@@ -207,7 +207,7 @@ static void check_place(struct exchange *exchange)
     error_hint(
         &err,
         "send it again after the seconds that Retry-After says, or start mlpd with a larger --connections-max");
-    http_count_rejected(exchange->loop, HTTP_REJECTED_CONNECTIONS);
+    exchange->request.rejection = HTTP_REJECTED_CONNECTIONS;
     exchange_refuse(exchange, &err);
 }
 

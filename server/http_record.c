@@ -2,12 +2,6 @@
 #include "engine/clock.h"
 #include "server/http_server.h"
 
-void http_count_rejected(struct http_loop *loop, enum http_rejection reason)
-{
-    if (loop->server->handlers.rejected)
-        loop->server->handlers.rejected(loop->loop_state, reason);
-}
-
 /* What the exchange adds; what its work sets is left out while that may still be under way. */
 static void fill(struct http_record *record, const struct exchange *exchange)
 {
@@ -26,6 +20,7 @@ static void fill(struct http_record *record, const struct exchange *exchange)
     if (exchange->outstanding)
         return;
     record->rows = request->rows;
+    record->rejection = request->rejection;
     record->timing = request->timing;
 }
 

@@ -145,8 +145,6 @@ void http_respond_raw(int fd, unsigned code, const char *reason, const struct er
 
 /* ---- http_record.c ---- */
 
-void http_count_rejected(struct http_loop *loop, enum http_rejection reason);
-
 /* Tells the handlers that the peer's request has ended: `exchange`, or one that never became an exchange if it is NULL. */
 void http_record_end(struct peer *peer, const struct exchange *exchange, enum http_outcome outcome, unsigned code);
 

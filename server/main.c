@@ -26,7 +26,9 @@ static int run(const struct options *options)
     case COMMAND_SERVE: return command_serve(options);
     case COMMAND_PREDICT: return command_predict(options);
     case COMMAND_MODEL: return command_model(options);
+    case COMMAND_CHECK: return command_check(options);
     case COMMAND_HELP: options_help(stdout); return EXIT_SUCCESS;
+    case COMMAND_HELP_MARKDOWN: options_help_markdown(stdout); return EXIT_SUCCESS;
     case COMMAND_VERSION: puts("mlpd " MLPD_VERSION); return EXIT_SUCCESS;
     }
     return EXIT_USAGE;
@@ -35,11 +37,13 @@ static int run(const struct options *options)
 int main(int argc, char **argv)
 {
     struct options options;
+    struct option_faults faults;
     struct error err;
     fill_standard_streams();
-    if (options_parse(argc, argv, &options, &err) != STATUS_OK)
-        return command_fail(EXIT_USAGE, &err);
+    if (options_parse(argc, argv, environ, &options, &faults) != STATUS_OK)
+        return command_refuse(&faults);
     int exit_code = run(&options);
+    options_free(&options);
     if (fflush(stdout) == 0 && !ferror(stdout))
         return exit_code;
     error_set(&err, STATUS_IO, "standard output cannot be written");

@@ -1,263 +1,204 @@
 #include "server/options.h"
 
-#include <errno.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum option_type { OPTION_TEXT, OPTION_CHOICE, OPTION_COUNT, OPTION_BYTES };
+#include "engine/utf8.h"
+#include "server/nearest_name.h"
+#include "server/option_parts.h"
 
-struct option_spec {
-    const char *flag;
-    enum option_type type;
-    size_t offset;            /* of the field in struct options */
-    const char *default_text; /* parsed like a value that was given; NULL leaves 0 or NULL */
-    size_t min, max;
-    const char *value_name; /* of OPTION_CHOICE: the choices, separated by | */
-    const char *help;
+enum { ROWS_MAX_DEFAULT = 4096 };
+
+struct line {
+    int argc;
+    char *const *argv;
+    int at; /* the next argument */
 };
 
-#define FIELD(name) offsetof(struct options, name)
+/* The next argument, and moves behind it; NULL at the end. */
+static const char *take(struct line *line)
+{
+    return line->at < line->argc ? line->argv[line->at++] : NULL;
+}
 
-static const struct option_spec specs[] = {
-    {"--host", OPTION_TEXT, FIELD(host), "127.0.0.1", 0, 0, "ADDRESS",
-     "address to listen on; 0.0.0.0 or :: for all"},
-    {"--port", OPTION_COUNT, FIELD(port), "8080", 0, 65535, "N", "TCP port; 0 picks a free one and prints it"},
-    {"--models", OPTION_TEXT, FIELD(models), NULL, 0, 0, "DIR",
-     "folder of <name>/<version>/ (default: the one that ships)"},
-    {"--device", OPTION_CHOICE, FIELD(device), "auto", 0, 0, "auto|cpu", "what computes"},
-    {"--kernels", OPTION_CHOICE, FIELD(kernels), "auto", 0, 0, "auto|generic|avx2|avx512", "its instructions"},
-    {"--io-threads", OPTION_COUNT, FIELD(io_threads), NULL, 1, 256, "N",
-     "threads that read and write (default: from the processors)"},
-    {"--workers", OPTION_COUNT, FIELD(workers), NULL, 1, 256, "N",
-     "threads that compute (default: from the processors)"},
-    {"--batch-max", OPTION_COUNT, FIELD(batch_max), "256", 1, 65536, "ROWS", "largest batch"},
-    {"--queue-max", OPTION_COUNT, FIELD(queue_max), "4096", 1, 1048576, "ROWS",
-     "rows that may wait; beyond it requests get 503"},
-    {"--rows-max", OPTION_COUNT, FIELD(rows_max), NULL, 1, 1048576, "ROWS",
-     "rows in one request (default: 4096, or --queue-max if that is less)"},
-    {"--body-max", OPTION_BYTES, FIELD(body_bytes_max), "16MiB", 1, (size_t)1 << 32, "BYTES",
-     "largest body; plain bytes, or with KiB, MiB, GiB"},
-    {"--pixels-max", OPTION_COUNT, FIELD(pixels_max), "16777216", 1, (size_t)1 << 28, "N",
-     "largest picture, width x height"},
-    {"--connections-max", OPTION_COUNT, FIELD(connections_max), "10000", 1, 1000000, "N", "open connections"},
-};
+static const char *peek(const struct line *line)
+{
+    return line->at < line->argc ? line->argv[line->at] : NULL;
+}
 
-enum { ROWS_MAX_DEFAULT = 4096, SPEC_COUNT = sizeof specs / sizeof *specs };
+/* ---- the command ---- */
 
 static const struct {
     const char *name;
     enum command command;
 } commands[] = {
-    {"serve", COMMAND_SERVE}, {"predict", COMMAND_PREDICT},   {"model", COMMAND_MODEL},
-    {"help", COMMAND_HELP},   {"version", COMMAND_VERSION},   {"--help", COMMAND_HELP},
-    {"-h", COMMAND_HELP},     {"--version", COMMAND_VERSION}, {"-V", COMMAND_VERSION},
+    {"serve", COMMAND_SERVE}, {"predict", COMMAND_PREDICT}, {"model", COMMAND_MODEL},
+    {"check", COMMAND_CHECK}, {"help", COMMAND_HELP},       {"version", COMMAND_VERSION},
+    {"--help", COMMAND_HELP}, {"-h", COMMAND_HELP},         {"--version", COMMAND_VERSION},
+    {"-V", COMMAND_VERSION},
 };
 
-void options_help(FILE *out)
+enum { NAMED_COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static enum status refuse_command(const char *name, struct error *err)
 {
-    fputs("usage: mlpd [serve] [OPTION…]        serve the model over HTTP\n"
-          "       mlpd predict [OPTION…] FILE…  classify files: pictures, .npy, JSON, raw tensors; - is standard "
-          "input\n"
-          "       mlpd model [OPTION…]          print the model's structure and parameters\n"
-          "       mlpd --version | --help\n\noptions:\n",
-          out);
-    for (size_t i = 0; i < SPEC_COUNT; i++) {
-        const struct option_spec *spec = &specs[i];
-        int width = (int)(strlen(spec->flag) + 1 + strlen(spec->value_name));
-        fprintf(out, "  %s %s%*s  %s", spec->flag, spec->value_name, width < 36 ? 36 - width : 0, "", spec->help);
-        if (spec->default_text)
-            fprintf(out, " (default: %s)", spec->default_text);
-        fputc('\n', out);
-    }
+    struct nearest_name nearest = nearest_name_begin(name, strlen(name));
+    for (size_t i = 0; i < NAMED_COMMAND_COUNT; i++)
+        nearest_name_offer(&nearest, commands[i].name);
+    error_set(err, STATUS_INVALID, "unknown %s %.*s", *name == '-' ? "option" : "command", OPTION_SHOWN(name));
+    if (nearest.name)
+        return error_hint(err, "did you mean %s? mlpd --help lists the commands and options", nearest.name);
+    return error_hint(err, "the commands are serve, predict, model and check; mlpd --help lists the options too");
 }
 
-/* ---- values ---- */
-
-static enum status refuse_value(const struct option_spec *spec, const char *text, struct error *err)
+/* Reads the command, if the line begins with one. */
+static enum status read_command(struct line *line, enum command *ret, struct error *err)
 {
-    error_set(err, STATUS_INVALID, "%s %.64s: expected a whole number from %zu to %zu%s", spec->flag, text,
-              spec->min, spec->max, spec->type == OPTION_BYTES ? ", or with KiB, MiB or GiB behind it" : "");
-    if (spec->default_text)
-        return error_hint(err, "for example %s %s", spec->flag, spec->default_text);
-    return error_hint(err, "leave it out for the default");
-}
-
-/* The factor that a unit stands for; 0 for an unknown one. */
-static size_t unit_factor(const char *unit)
-{
-    static const char *const units[] = {"", "KiB", "MiB", "GiB"};
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (strcmp(unit, units[i]) == 0)
-            return (size_t)1 << (10 * i);
-    return 0;
-}
-
-static enum status parse_number(const struct option_spec *spec, const char *text, size_t *ret, struct error *err)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    size_t factor = spec->type == OPTION_BYTES || !*end ? unit_factor(end) : 0;
-    bool digits = *text >= '0' && *text <= '9'; /* strtoull would take a blank or a sign */
-    if (!digits || errno || !factor || value > spec->max / factor || value * factor < spec->min)
-        return refuse_value(spec, text, err);
-    *ret = (size_t)value * factor;
-    return STATUS_OK;
-}
-
-static bool is_choice(const char *choices, const char *text)
-{
-    size_t len = strlen(text);
-    for (const char *at = choices;; at++) {
-        size_t choice_len = strcspn(at, "|");
-        if (len == choice_len && strncmp(at, text, len) == 0)
-            return true;
-        at += choice_len;
-        if (!*at)
-            return false;
-    }
-}
-
-static enum status set_option(struct options *options, const struct option_spec *spec, const char *text,
-                              struct error *err)
-{
-    void *field = (char *)options + spec->offset;
-    if (spec->type == OPTION_COUNT || spec->type == OPTION_BYTES)
-        return parse_number(spec, text, field, err);
-    if (!*text) {
-        error_set(err, STATUS_INVALID, "%s came with an empty value", spec->flag);
-        return error_hint(err, "give it a %s, or leave it out", spec->value_name);
-    }
-    if (spec->type == OPTION_CHOICE && !is_choice(spec->value_name, text)) {
-        error_set(err, STATUS_INVALID, "%s %.64s: expected %s", spec->flag, text, spec->value_name);
-        return error_hint(err, "leave it out for %s", spec->default_text);
-    }
-    *(const char **)field = text;
-    return STATUS_OK;
-}
-
-static enum status set_defaults(struct options *options, struct error *err)
-{
-    enum status status = STATUS_OK;
-    for (size_t i = 0; i < SPEC_COUNT && status == STATUS_OK; i++)
-        if (specs[i].default_text)
-            status = set_option(options, &specs[i], specs[i].default_text, err);
-    return status;
-}
-
-/* ---- the line ---- */
-
-/* The option that an argument names, as `--flag` or `--flag=value`; *ret_value is NULL for the first. */
-static const struct option_spec *find_spec(const char *argument, const char **ret_value)
-{
-    size_t len = strcspn(argument, "=");
-    *ret_value = argument[len] ? argument + len + 1 : NULL;
-    for (size_t i = 0; i < SPEC_COUNT; i++)
-        if (strlen(specs[i].flag) == len && strncmp(argument, specs[i].flag, len) == 0)
-            return &specs[i];
-    return NULL;
-}
-
-static enum status parse_option(int argc, char *const *argv, int *at, struct options *options, struct error *err)
-{
-    const char *value;
-    const struct option_spec *spec = find_spec(argv[*at], &value);
-    if (!spec) {
-        error_set(err, STATUS_INVALID, "unknown option %.64s", argv[*at]);
-        return error_hint(err, "mlpd --help lists the options");
-    }
-    if (!value) {
-        if (*at + 1 >= argc) {
-            error_set(err, STATUS_INVALID, "%s came without a value", spec->flag);
-            return error_hint(err, "write %s %s", spec->flag, spec->value_name);
-        }
-        value = argv[++*at];
-    }
-    return set_option(options, spec, value, err);
-}
-
-static enum status parse_command(const char *name, enum command *ret, struct error *err)
-{
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    const char *name = peek(line);
+    for (size_t i = 0; name && i < NAMED_COMMAND_COUNT; i++) {
         if (strcmp(name, commands[i].name) == 0) {
+            take(line);
             *ret = commands[i].command;
             return STATUS_OK;
         }
     }
-    error_set(err, STATUS_INVALID, "unknown %s %.64s", *name == '-' ? "option" : "command", name);
-    return error_hint(err, "the commands are serve, predict and model; mlpd --help lists the options too");
+    return !name || strncmp(name, "--", 2) == 0 ? STATUS_OK : refuse_command(name, err);
 }
 
-static enum status check_together(const struct options *options, struct error *err)
+/* ---- options ---- */
+
+static enum status refuse_flag(const char *argument, size_t len, struct error *err)
+{
+    const struct option_spec *nearest = option_nearest(argument, len);
+    error_set(err, STATUS_INVALID, "unknown option %.*s", OPTION_SHOWN(argument));
+    if (nearest)
+        return error_hint(err, "did you mean %s? mlpd --help lists the options", nearest->flag);
+    return error_hint(err, "mlpd --help lists the options");
+}
+
+/* Behind what may be the value of an option that is not known. */
+static void skip_to_flag(struct line *line)
+{
+    while (peek(line) && strncmp(peek(line), "--", 2) != 0)
+        take(line);
+}
+
+/* Reads `--flag value` or `--flag=value`. */
+static enum status read_option(struct line *line, struct options *options, struct error *err)
+{
+    const struct option_place place = {.source = SOURCE_FLAG};
+    const char *argument = take(line);
+    size_t len = strcspn(argument, "=");
+    const struct option_spec *spec = option_find_flag(argument, len);
+    if (!spec) {
+        skip_to_flag(line);
+        return refuse_flag(argument, len, err);
+    }
+    if (argument[len] == '=')
+        return option_set(options, spec, &place, argument + len + 1, err);
+    if (!peek(line) || strncmp(peek(line), "--", 2) == 0) {
+        error_set(err, STATUS_INVALID, "%s came without a value", spec->flag);
+        return error_hint(err, "write %s %s, or %s=%s if it begins with --", spec->flag, spec->value_name,
+                          spec->flag, spec->value_name);
+    }
+    return option_set(options, spec, &place, take(line), err);
+}
+
+/* Reads the options up to the first argument that is none, or to behind a "--". A --help among them ends it. */
+static void read_options(struct line *line, struct options *options, struct option_faults *faults)
+{
+    struct error err = {.status = STATUS_OK};
+    while (peek(line) && strncmp(peek(line), "--", 2) == 0) {
+        if (strcmp(peek(line), "--help") == 0) {
+            options->command = COMMAND_HELP;
+            return;
+        }
+        if (strcmp(peek(line), "--") == 0) {
+            take(line);
+            return;
+        }
+        option_fault_add(faults, read_option(line, options, &err), &err);
+    }
+}
+
+static enum status check_files(const struct options *options, struct error *err)
 {
     if (options->command == COMMAND_PREDICT && !options->file_count) {
         error_set(err, STATUS_INVALID, "mlpd predict came without a file");
         return error_hint(err, "write mlpd predict boot.png; - reads standard input");
     }
     if (options->command != COMMAND_PREDICT && options->file_count) {
-        error_set(err, STATUS_INVALID, "unexpected argument %.64s", options->files[0]);
+        error_set(err, STATUS_INVALID, "unexpected argument %.*s", OPTION_SHOWN(options->files[0]));
         return error_hint(err, "files go with mlpd predict; mlpd --help lists the rest");
-    }
-    if (options->rows_max > options->queue_max) {
-        error_set(err, STATUS_INVALID,
-                  "--rows-max %zu is more than --queue-max %zu: such a request could never be taken",
-                  options->rows_max, options->queue_max);
-        return error_hint(err, "lower --rows-max or raise --queue-max");
     }
     return STATUS_OK;
 }
 
-/* Reads the options up to the first argument that is none, or to behind a "--". A --help among them ends it. */
-static enum status parse_options(int argc, char *const *argv, int *at, struct options *options, struct error *err)
-{
-    for (; *at < argc && strncmp(argv[*at], "--", 2) == 0; ++*at) {
-        if (strcmp(argv[*at], "--help") == 0) {
-            options->command = COMMAND_HELP;
-            return STATUS_OK;
-        }
-        if (strcmp(argv[*at], "--") == 0) {
-            ++*at;
-            return STATUS_OK;
-        }
-        enum status status = parse_option(argc, argv, at, options, err);
-        if (status != STATUS_OK)
-            return status;
-    }
-    return STATUS_OK;
-}
+/* ---- the whole ---- */
 
 static bool is_answered_at_once(enum command command)
 {
-    return command == COMMAND_HELP || command == COMMAND_VERSION;
+    return command == COMMAND_HELP || command == COMMAND_HELP_MARKDOWN || command == COMMAND_VERSION;
 }
 
-/* Reads the command, if the line begins with one, then its options. */
-static enum status parse_line(int argc, char *const *argv, int *at, struct options *options, struct error *err)
+static void read_line(struct line *line, struct options *options, struct option_faults *faults)
 {
-    const char *value;
-    bool has_command = *at < argc && (argv[*at][0] != '-' || !find_spec(argv[*at], &value));
-    enum status status = has_command ? parse_command(argv[(*at)++], &options->command, err) : STATUS_OK;
+    struct error err = {.status = STATUS_OK};
+    enum status status = read_command(line, &options->command, &err);
+    option_fault_add(faults, status, &err);
+    if (options->command == COMMAND_HELP && peek(line) && strcmp(peek(line), "--markdown") == 0)
+        options->command = COMMAND_HELP_MARKDOWN;
     if (status != STATUS_OK || is_answered_at_once(options->command))
-        return status;
-    return parse_options(argc, argv, at, options, err);
+        return;
+    read_options(line, options, faults);
+    options->files = line->argv + line->at;
+    options->file_count = (size_t)(line->argc - line->at);
+    if (faults->count == 0)
+        option_fault_add(faults, check_files(options, &err), &err);
 }
 
-enum status options_parse(int argc, char *const *argv, struct options *ret, struct error *err)
+static bool has_unix_hosts_only(const struct option_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strncmp(list->texts[i], "unix:", 5) != 0)
+            return false;
+    return true;
+}
+
+/* Fills what no source gave, and what follows from the rest. */
+static void complete(struct options *options, struct option_faults *faults)
+{
+    const struct option_place place = {.source = SOURCE_DEFAULT};
+    struct error err = {.status = STATUS_OK};
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option_spec *spec = &option_specs[i];
+        if (spec->default_text && options->origins[i].source == SOURCE_DEFAULT)
+            option_fault_add(faults, option_set(options, spec, &place, spec->default_text, &err), &err);
+    }
+    if (options->rows_max == OPTION_AUTO)
+        options->rows_max = options->queue_max < ROWS_MAX_DEFAULT ? options->queue_max : ROWS_MAX_DEFAULT;
+    options->admin = options->admin_port != OPTION_OFF || has_unix_hosts_only(&options->admin_hosts);
+}
+
+enum status options_parse(int argc, char *const *argv, char *const *environment, struct options *ret,
+                          struct option_faults *ret_faults)
 {
     struct options options = {.command = COMMAND_SERVE};
-    int at = 1;
-    enum status status = set_defaults(&options, err);
-    if (status == STATUS_OK)
-        status = parse_line(argc, argv, &at, &options, err);
-    if (status == STATUS_OK && !is_answered_at_once(options.command)) {
-        options.files = argv + at;
-        options.file_count = at < argc ? (size_t)(argc - at) : 0;
-        if (!options.rows_max)
-            options.rows_max = options.queue_max < ROWS_MAX_DEFAULT ? options.queue_max : ROWS_MAX_DEFAULT;
-        status = check_together(&options, err);
+    struct line line = {.argc = argc, .argv = argv, .at = 1};
+    ret_faults->count = 0;
+    read_line(&line, &options, ret_faults);
+    if (is_answered_at_once(options.command)) {
+        ret_faults->count = 0;
+    } else {
+        option_read_environment(&options, environment, ret_faults);
+        option_read_file(&options, ret_faults);
+        complete(&options, ret_faults);
+        if (ret_faults->count == 0)
+            option_check_together(&options, ret_faults);
     }
-    if (status == STATUS_OK)
-        *ret = options;
-    return status;
+    if (ret_faults->count > 0) {
+        options_free(&options);
+        return ret_faults->list[0].status;
+    }
+    *ret = options;
+    return STATUS_OK;
 }

@@ -1,5 +1,6 @@
 #include "server/telemetry.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Paths that are worth a histogram of their times: a model runs behind them. */
@@ -8,8 +9,8 @@ static bool is_timed(const struct http_route *route)
     return route->start != NULL;
 }
 
-enum status telemetry_open(struct telemetry *telemetry, const struct http_route *routes, struct access_log *access_log,
-                           struct error *err)
+enum status telemetry_open(struct telemetry *telemetry, const struct http_route *routes,
+                           struct access_log *access_log, struct error *err)
 {
     *telemetry = (struct telemetry){.access_log = access_log};
     enum status status = metrics_create(&telemetry->metrics, err);
@@ -28,14 +29,14 @@ enum status telemetry_open(struct telemetry *telemetry, const struct http_route 
     return STATUS_OK;
 }
 
-void telemetry_serve(struct telemetry *telemetry, const struct backend *backend, const char *model_name)
+void telemetry_serve(struct telemetry *telemetry, const struct backend *backend)
 {
     const struct metrics_model model = {.name = backend->model->name,
                                         .version = backend->model->version,
                                         .device = backend->device,
                                         .kernels = backend->kernels};
     telemetry->model = metrics_add_model(telemetry->metrics, &model);
-    telemetry->model_name = model_name;
+    snprintf(telemetry->model_name, sizeof telemetry->model_name, "%s/%s", model.name, model.version);
 }
 
 static enum metrics_outcome outcome_of(const struct http_record *record)
@@ -109,21 +110,25 @@ static void log_access(const struct telemetry *telemetry, const struct http_reco
     access_log_write(telemetry->access_log, &line);
 }
 
-void telemetry_ended(const struct telemetry *telemetry, struct metrics_shard *shard, const struct http_record *record)
-{
-    count(telemetry, shard, record);
-    if (telemetry->access_log)
-        log_access(telemetry, record);
-}
-
 void telemetry_rejected(struct metrics_shard *shard, enum http_rejection reason)
 {
     static const enum metrics_rejection reasons[] = {
+        [HTTP_REJECTED_QUEUE_FULL] = METRICS_QUEUE_FULL,
         [HTTP_REJECTED_MEMORY] = METRICS_MEMORY,
         [HTTP_REJECTED_CONNECTIONS] = METRICS_CONNECTIONS,
         [HTTP_REJECTED_DRAINING] = METRICS_DRAINING,
     };
-    metrics_count_rejected(shard, reasons[reason]);
+    if (reason != HTTP_NOT_REJECTED)
+        metrics_count_rejected(shard, reasons[reason]);
+}
+
+void telemetry_ended(const struct telemetry *telemetry, struct metrics_shard *shard,
+                     const struct http_record *record)
+{
+    count(telemetry, shard, record);
+    telemetry_rejected(shard, record->rejection);
+    if (telemetry->access_log)
+        log_access(telemetry, record);
 }
 
 void telemetry_close(struct telemetry *telemetry)

@@ -24,19 +24,20 @@ struct telemetry {
     struct access_log *access_log; /* NULL: none is kept; the caller's */
     size_t *endpoints;             /* the metrics' numbers of the routes, and of none behind them */
     size_t route_count;
-    size_t model;           /* the metrics' number of the model */
-    const char *model_name; /* "fashion-mnist/1", for the access log */
+    size_t model;         /* the metrics' number of the model */
+    char model_name[256]; /* "fashion-mnist/1", for the access log */
 };
 
 /* `routes` end with a path of NULL, and outlive it. On failure nothing is left to close. */
-enum status telemetry_open(struct telemetry *telemetry, const struct http_route *routes, struct access_log *access_log,
-                           struct error *err);
+enum status telemetry_open(struct telemetry *telemetry, const struct http_route *routes,
+                           struct access_log *access_log, struct error *err);
 
-/* From now on what is counted is counted for this backend's model; `model_name` is borrowed. */
-void telemetry_serve(struct telemetry *telemetry, const struct backend *backend, const char *model_name);
+/* From now on what is counted is counted for this backend's model. */
+void telemetry_serve(struct telemetry *telemetry, const struct backend *backend);
 
 /* A request has ended. Called with the shard of the thread that calls. */
-void telemetry_ended(const struct telemetry *telemetry, struct metrics_shard *shard, const struct http_record *record);
+void telemetry_ended(const struct telemetry *telemetry, struct metrics_shard *shard,
+                     const struct http_record *record);
 
 /* Something was turned away by the HTTP server. */
 void telemetry_rejected(struct metrics_shard *shard, enum http_rejection reason);

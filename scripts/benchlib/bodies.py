@@ -17,7 +17,7 @@ DIFFERENT = 64  # bodies that wrk sends in turn, so that a batch is not one imag
 
 
 def fashion_path():
-    for folder in filter(None, (os.environ.get("MLPD_SHARED"), ROOT.parent / "shared")):
+    for folder in filter(None, (os.environ.get("SHARED_DIR"), ROOT.parent / "shared")):
         path = pathlib.Path(folder) / "fashion-mnist" / "t10k-images-idx3-ubyte.gz"
         if path.is_file():
             return path

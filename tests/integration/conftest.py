@@ -1,8 +1,8 @@
-"""Fixtures of the integration tests: they start the real binary (MLPD_BIN, by default build/mlpd) and speak real HTTP to it.
+"""Fixtures of the integration tests: they start the real binary (TEST_BINARY, by default build/mlpd) and speak real HTTP to it.
 
     make && python3 -m pytest tests/integration
 
-Needs pytest, NumPy, Pillow and curl. MLPD_SHARED (by default ../shared) names a folder with Fashion-MNIST and PyTorch's recorded
+Needs pytest, NumPy, Pillow and curl. SHARED_DIR (by default ../shared) names a folder with Fashion-MNIST and PyTorch's recorded
 answers; tests that want it are skipped where it is absent, and `-rs` repeats why at the end.
 """
 import numpy as np
@@ -15,7 +15,7 @@ from harness import BINARY, Daemon
 
 def pytest_configure(config):
     if not BINARY.is_file():
-        pytest.exit(f"{BINARY} is not there: run make first, or set MLPD_BIN", returncode=2)
+        pytest.exit(f"{BINARY} is not there: run make first, or set TEST_BINARY", returncode=2)
 
 
 class Known:

@@ -20,8 +20,8 @@ import time
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = ROOT / os.environ.get("MLPD_BIN", "build/mlpd")
-SHARED = pathlib.Path(os.environ.get("MLPD_SHARED", ROOT.parent / "shared"))
+BINARY = ROOT / os.environ.get("TEST_BINARY", "build/mlpd")
+SHARED = pathlib.Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared"))
 CONTENT = BINARY.read_bytes() if BINARY.is_file() else b""
 SANITIZED = b"__asan_init" in CONTENT or b"__tsan_init" in CONTENT
 TIMEOUT = 400 if SANITIZED else 60
@@ -191,10 +191,11 @@ class NotStarted(AssertionError):
         self.code, self.text = code, text
 
 
-def run(*arguments, cwd=ROOT, check=None):
-    """The binary with arguments, to its end. `check`: the exit code that it must have."""
+def run(*arguments, cwd=ROOT, check=None, env=None):
+    """The binary with arguments, to its end. `check`: the exit code that it must have; `env`: what is added to the
+    environment."""
     result = subprocess.run([str(BINARY), *map(str, arguments)], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
-                            timeout=TIMEOUT)
+                            timeout=TIMEOUT, env={**os.environ, **(env or {})})
     result.stdout, result.stderr = result.stdout.decode(), result.stderr.decode()
     assert not SANITIZER_REPORT.search(result.stderr), result.stderr
     if check is not None:

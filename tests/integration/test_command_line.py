@@ -42,7 +42,7 @@ def test_help_lists_commands_and_options():
                        "--body-max", "--rows-max"):
             assert option in text, f"{option} is not in {arguments}"
     text = run("--help", check=0).stdout
-    for word in ("serve", "predict", "model", "--version", "--help"):
+    for word in ("serve", "predict", "model", "check", "--version", "--help"):
         assert word in text, word
 
 
@@ -205,8 +205,8 @@ def model_refused(root, *words):
     one_line(refusal.value.text, *words)
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["model"], ["predict", harness.pictures()["boot.png"]]],
-                         ids=["version", "help", "model", "predict"])
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["model"], ["check"], ["predict", harness.pictures()["boot.png"]]],
+                         ids=["version", "help", "model", "check", "predict"])
 def test_an_output_that_cannot_be_written_is_a_failure(arguments):
     with open("/dev/full", "wb") as full:
         result = subprocess.run([str(BINARY), *map(str, arguments)], stdout=full, stderr=subprocess.PIPE,

@@ -36,7 +36,7 @@ def served(request, tmp_path_factory):
     """(recorded answers, a daemon that serves their model)."""
     name, kernels = request.param
     if not (RECORDED[name] / "trace.json").is_file():
-        pytest.skip(f"{RECORDED[name]} is not there: set MLPD_SHARED")
+        pytest.skip(f"{RECORDED[name]} is not there: set SHARED_DIR")
     recorded = models.Recorded(RECORDED[name], tmp_path_factory.mktemp("recorded"))
     with kernels_daemon(recorded.root, kernels) as running:
         running.kernels = kernels
@@ -98,7 +98,7 @@ def test_the_model_command_prints_the_same_text(served):
 def fashion_mnist():
     folder = harness.SHARED / "fashion-mnist"
     if not folder.is_dir():
-        pytest.skip(f"{folder} with Fashion-MNIST is not there: set MLPD_SHARED")
+        pytest.skip(f"{folder} with Fashion-MNIST is not there: set SHARED_DIR")
     images = np.frombuffer(gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
     labels = np.frombuffer(gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
     count = 500 if harness.SANITIZED else len(labels)

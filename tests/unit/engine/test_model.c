@@ -390,7 +390,7 @@ static void check_reference(const char *shared, const char *name)
 
 START_TEST(model_load_renders_the_reference_models_as_pytorch_printed_them)
 {
-    const char *shared = getenv("MLPD_SHARED");
+    const char *shared = getenv("SHARED_DIR");
     check_reference(shared ? shared : "../shared", "tutorial");
     check_reference(shared ? shared : "../shared", "small");
 }
