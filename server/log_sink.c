@@ -54,7 +54,7 @@ struct log_sink {
     enum writer_state writer;
     char *ring;
     size_t ring_bytes;
-    uint64_t head, tail; /* bytes put in and taken out since the start; the ring holds what lies between */
+    uint64_t head, tail; /* bytes put in and taken out since it was empty; the ring holds what lies between */
     uint64_t lost, lost_told;
     bool dropping;
     int next_fd; /* to be used instead of fd; -1: none */
@@ -89,6 +89,14 @@ static void put(struct log_sink *sink, const struct log_line *line)
     memcpy(sink->ring + at, line->data, first);
     memcpy(sink->ring, line->data + first, line->len - first);
     sink->head += line->len;
+}
+
+/* A ring that is empty is begun again at its front, which the cache has, and what lies behind costs no memory. */
+static void take_out(struct log_sink *sink, size_t len)
+{
+    sink->tail += len;
+    if (sink->tail == sink->head)
+        sink->tail = sink->head = 0;
 }
 
 /* Once lines are dropped they are until half of the ring is free, so that under a lasting flood few lines tell of it. */
@@ -153,14 +161,23 @@ static void use_fd(struct log_sink *sink, int fd)
     sink->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* The line that is under way is whole in the new file. Without the lock: close may wait for a disk. */
+static bool is_same_file(int fd, int other_fd)
+{
+    struct stat st, other;
+    return fstat(fd, &st) == 0 && fstat(other_fd, &other) == 0 && st.st_dev == other.st_dev &&
+           st.st_ino == other.st_ino;
+}
+
+/* The line that is under way is whole in the new file, unless that is the old one, which nobody had moved. Without the
+ * lock: close may wait for a disk. */
 static void use_next_fd(struct log_sink *sink, int next_fd)
 {
     if (next_fd < 0)
         return;
+    bool same = is_same_file(sink->fd, next_fd);
     close(sink->fd);
     use_fd(sink, next_fd);
-    while (sink->chunk_at > 0 && sink->chunk[sink->chunk_at - 1] != '\n')
+    while (!same && sink->chunk_at > 0 && sink->chunk[sink->chunk_at - 1] != '\n')
         sink->chunk_at--;
 }
 
@@ -223,7 +240,7 @@ static bool take_chunk(struct log_sink *sink)
     sink->chunk_len = copy_lines(sink, used);
     sink->backlog = used > sink->chunk_len;
     pthread_mutex_lock(&sink->lock);
-    sink->tail += sink->chunk_len;
+    take_out(sink, sink->chunk_len);
     stop_dropping(sink);
     pthread_mutex_unlock(&sink->lock);
     return true;
@@ -321,7 +338,7 @@ static enum status open_path(const char *path, int *ret_fd, struct error *err)
 static enum status open_destination(struct log_sink *sink, const char *destination, struct error *err)
 {
     bool is_stderr = strcmp(destination, "stderr") == 0;
-    int fd = STDERR_FILENO;
+    int fd = -1;
     if (is_stderr || strcmp(destination, "stdout") == 0) {
         use_fd(sink, is_stderr ? STDERR_FILENO : STDOUT_FILENO);
         return STATUS_OK;

@@ -103,21 +103,25 @@ START_TEST(log_sink_does_not_gather_more_than_a_part_of_the_ring)
 }
 END_TEST
 
+/* A page in the pipe, a page in the writer's hand and the rest in the ring, which is neither empty nor full. */
 START_TEST(log_sink_goes_round_its_ring)
 {
-    enum { LINES = 2000, AT_ONCE = 100 };
-    char *folder = folder_create(), *path = folder_path(folder, "log");
+    enum { LINES = 2000, UNDER_WAY = 150 };
+    static char text[(LINES + UNDER_WAY) * LINE_BYTES + 1];
+    char *folder = folder_create(), *path = folder_path(folder, "fifo");
+    int reader = log_make_fifo(path);
+    ck_assert_int_ge(fcntl(reader, F_SETPIPE_SZ, 4096), 0);
     struct log_sink *sink = open_sink(path, 0);
-    for (size_t i = 0; i < LINES; i++) {
-        hand_over_number(sink, i);
-        if ((i + 1) % AT_ONCE == 0)
-            log_wait_for_size(path, (off_t)((i + 1) * LINE_BYTES));
+    for (size_t handed = 0, seen = 0; seen < LINES; seen = strlen(text) / LINE_BYTES) {
+        for (; handed < seen + UNDER_WAY; handed++)
+            hand_over_number(sink, handed);
+        log_read_more(reader, text, sizeof text);
     }
     ck_assert_uint_eq(log_sink_lost(sink), 0);
-    log_sink_close(sink, 60000);
-    char *text = log_text(path);
+    text[LINES * LINE_BYTES] = '\0';
     ck_assert_uint_eq(assert_numbers(text, 0), LINES);
-    free(text);
+    close(reader);
+    log_sink_close(sink, 60000);
     free(path);
     folder_remove(folder);
 }
@@ -296,6 +300,25 @@ START_TEST(log_sink_writes_a_line_that_was_cut_whole_into_the_next_file)
 }
 END_TEST
 
+START_TEST(log_sink_completes_a_line_that_was_cut_where_the_file_was_not_moved)
+{
+    char *folder = folder_create(), *path = folder_path(folder, "log");
+    size_t descriptors = log_count_descriptors();
+    struct log_sink *sink = open_sink(path, 0);
+    fill_disk(sink, path);
+    ck_assert_int_eq(log_sink_reopen(sink, NULL), STATUS_OK);
+    while (log_count_descriptors() > descriptors + 1) /* while the disk is still full */
+        log_pause();
+    limit_files(RLIM_INFINITY);
+    log_sink_close(sink, 60000);
+    char *text = log_text(path);
+    ck_assert_uint_eq(assert_numbers(text + HOLE_BYTES, 0), 20);
+    free(text);
+    free(path);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(log_sink_reopens_a_file_that_was_moved)
 {
     char *folder = folder_create(), *path = folder_path(folder, "log"), *old = folder_path(folder, "log.1");
@@ -463,7 +486,8 @@ UNIT_MAIN("server/log_sink", log_sink_appends_lines_in_their_order,
           log_sink_closes_in_time_though_a_reader_stalls, log_sink_outlives_its_reader_and_goes_on_with_the_next,
           log_sink_keeps_its_lines_while_the_disk_is_full,
           log_sink_counts_what_a_full_disk_has_not_taken_and_closes, log_sink_completes_a_line_that_was_cut,
-          log_sink_writes_a_line_that_was_cut_whole_into_the_next_file, log_sink_reopens_a_file_that_was_moved,
-          log_sink_stays_with_its_file_when_it_cannot_reopen, log_sink_refuses_what_cannot_be_opened,
-          log_sink_writes_to_the_standard_streams_and_leaves_them_open,
+          log_sink_writes_a_line_that_was_cut_whole_into_the_next_file,
+          log_sink_completes_a_line_that_was_cut_where_the_file_was_not_moved,
+          log_sink_reopens_a_file_that_was_moved, log_sink_stays_with_its_file_when_it_cannot_reopen,
+          log_sink_refuses_what_cannot_be_opened, log_sink_writes_to_the_standard_streams_and_leaves_them_open,
           log_sink_takes_lines_from_many_threads_while_it_is_reopened, log_sink_close_takes_null)
