@@ -83,12 +83,13 @@ struct http_request {
     int64_t whole_ns; /* when the last byte of its body had come, by CLOCK_MONOTONIC */
     _Atomic int64_t
         deadline_ns; /* when it is answered with 504 if nothing else has come; decode may set it earlier */
-    struct http_timing timing; /* queue and compute are the handlers' to set */
-    size_t rows;               /* of the model that were asked for; the handlers\' to set */
-    struct account *account;   /* pays for the memory that the request holds (server/budget.h) */
-    void *context;             /* the handlers' */
-    void *loop_state;          /* the handlers' own for this loop, used by the loop's thread alone */
-    void *state;               /* the handlers' own, made by state_create and kept from one request to the next */
+    struct http_timing timing;     /* queue and compute are the handlers' to set */
+    size_t rows;                   /* of the model that were asked for; the handlers' to set */
+    enum http_rejection rejection; /* likewise */
+    struct account *account;       /* pays for the memory that the request holds (server/budget.h) */
+    void *context;                 /* the handlers' */
+    void *loop_state;              /* the handlers' own for this loop, used by the loop's thread alone */
+    void *state; /* the handlers' own, made by state_create and kept from one request to the next */
 };
 
 enum http_progress {
