@@ -24,7 +24,7 @@ FORTIFY := -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector
 CFLAGS_ALL := -std=gnu11 $(OPTIMISE) $(WARNINGS) -ffp-contract=off -fno-math-errno -fPIE \
               -D_GNU_SOURCE $(FORTIFY) -pthread -I. $(SANITIZE) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(SANITIZE) -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
-LIBS := -lmicrohttpd -lcjson -lm
+LIBS := -lmicrohttpd -lcjson -lz -lm
 # Debian's libcheck is static and wants libsubunit; others ship a libcheck that brings what it needs.
 LIBS_UNIT = -lcheck $(if $(wildcard /usr/include/subunit/child.h),-lsubunit) $(LIBS)
 

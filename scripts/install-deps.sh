@@ -25,6 +25,7 @@ run      header:stdio.h            libc6-dev|libc-dev          glibc-devel      
 run      header:microhttpd.h       libmicrohttpd-dev           libmicrohttpd-devel  libmicrohttpd-dev  libmicrohttpd   libmicrohttpd-devel
 run      header:cjson/cJSON.h      libcjson-dev                cjson-devel          cjson-dev          cjson           cJSON-devel
 run      header:stb/stb_image.h    libstb-dev                  stb_image-devel      stb                stb             stb-devel
+run      header:zlib.h             zlib1g-dev                  zlib-devel           zlib-dev           zlib            zlib-devel
 test     header:check.h            check                       check-devel          check-dev          check           check-devel
 test     -                         libsubunit-dev              -                    -                  -               -
 test     python:pytest             python3-pytest              python3-pytest       py3-pytest         python-pytest   python3-pytest
