@@ -156,8 +156,7 @@ static void predict_encode(struct http_request *request)
 static bool is_gathered(struct http_request *request)
 {
     struct api_loop *loop = request->loop_state;
-    return loop->app->gathers && request->body.len <= HTTP_SLOW_BODY_BYTES &&
-           gather_add(loop->gather, request->state);
+    return loop->app->gathers && request->on_loop && gather_add(loop->gather, request->state);
 }
 
 static enum http_progress predict_decode(struct http_request *request)

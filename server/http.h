@@ -88,6 +88,7 @@ struct http_request {
     enum http_rejection rejection; /* likewise */
     struct account *account;       /* pays for the memory that the request holds (server/budget.h) */
     void *context;                 /* the handlers' */
+    bool on_loop;                  /* decode runs on the thread of the loop, and may gather */
     void *loop_state;              /* the handlers' own for this loop, used by the loop's thread alone */
     void *state; /* the handlers' own, made by state_create and kept from one request to the next */
 };

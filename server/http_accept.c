@@ -58,7 +58,7 @@ static void refuse(struct http_loop *loop, int fd, const char *what, size_t limi
     error_hint(&err, "close connections that are not needed, or start mlpd with a larger %s", option);
     if (loop->server->handlers.rejected)
         loop->server->handlers.rejected(loop->loop_state, HTTP_REJECTED_CONNECTIONS);
-    http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable", &err);
+    http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, &err);
     shutdown(fd, SHUT_WR); /* so that the answer goes out before the reset that unread bytes would bring */
     close(fd);
 }

@@ -13,6 +13,7 @@
 
 #include "server/budget.h"
 #include "server/http.h"
+#include "server/inflate.h"
 #include "server/request_id.h"
 #include "server/side_thread.h"
 
@@ -37,11 +38,12 @@ struct exchange {
     const struct http_route *route;    /* NULL: refused before one was found */
     const char *method, *protocol;
     enum stage stage;
-    bool outstanding;      /* `start` has begun the work, or is about to, and its end has not been seen */
-    bool refused;          /* the reply is filled in; what comes of the body is thrown away */
-    bool out_of_step;      /* where the body ends is unknown: the connection ends with the reply */
-    bool expects_continue; /* its client waits for "100 Continue" */
-    size_t declared_len;   /* of the body; SIZE_MAX where it is chunked */
+    bool outstanding;       /* `start` has begun the work, or is about to, and its end has not been seen */
+    bool refused;           /* the reply is filled in; what comes of the body is thrown away */
+    bool out_of_step;       /* where the body ends is unknown: the connection ends with the reply */
+    bool expects_continue;  /* its client waits for "100 Continue" */
+    enum encoding encoding; /* of the body */
+    size_t declared_len;    /* of the body; SIZE_MAX where it is chunked */
     size_t discarded_bytes;
     size_t body_bytes, reply_bytes; /* as they came and went */
     uint64_t round;                 /* in which it was gathered */

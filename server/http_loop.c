@@ -50,7 +50,7 @@ static void refuse_slow(struct peer *peer)
     error_set(&err, STATUS_INVALID, "the request was not whole %lld s after its first byte",
               (long long)(peer->loop->server->options.read_timeout_ns / (1000 * MS)));
     error_hint(&err, "send it faster or in smaller pieces, or start mlpd with a longer --read-timeout-s");
-    http_respond_raw(peer->fd, MHD_HTTP_REQUEST_TIMEOUT, "Request Timeout", &err);
+    http_respond_raw(peer->fd, MHD_HTTP_REQUEST_TIMEOUT, &err);
     peer_shut(peer, PEER_TOO_SLOW);
 }
 
@@ -59,6 +59,8 @@ static void close_overdue(struct http_loop *loop, enum peer_state state, int64_t
 {
     for (struct peer *peer = loop->peers[state].first; peer && loop->now_ns - peer->since_ns >= limit_ns;
          peer = peer->next) {
+        if (peer->verdict == PEER_REFUSED)
+            peer_shut(peer, PEER_REFUSED);
         if (peer->verdict != PEER_KEPT)
             continue;
         if (state == PEER_READING)

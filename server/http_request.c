@@ -16,14 +16,18 @@
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "engine/clock.h"
 #include "server/http_server.h"
 
 /* A connection's memory in the library, zeroed for each request: half of its default, which costs 1 us less and leaves more
  * of the cache to the weights. Headers of 8 KiB still pass. */
-enum { CONNECTION_BYTES = 16 * 1024, FIND_GONE_MAX = 256 };
+enum {
+    CONNECTION_BYTES = 16 * 1024,
+    FIND_GONE_MAX = 256,
+    INFLATION_MAX = 1032, /* bytes that deflate makes of one, at most */
+    SLOW_COMPRESSED_BYTES = 4096,
+};
 
 static bool is_abandoned(const struct exchange *exchange)
 {
@@ -49,6 +53,19 @@ static bool is_refused_at_once(const struct exchange *exchange)
                                  (len != SIZE_MAX && len > discard_max(exchange->loop->server)));
 }
 
+/* A fault in the framing of the request at hand: where its body ends is not known to all who read it. */
+static void refuse_fault(struct exchange *exchange)
+{
+    const struct wire *wire = &exchange->peer->wire;
+    if (!wire->fault || wire_fault_index(wire) != exchange->peer->requests - 1 || exchange->out_of_step)
+        return;
+    struct error err;
+    exchange->out_of_step = true;
+    error_set(&err, STATUS_INVALID, "%s", wire_fault_text(wire->fault));
+    error_hint(&err, "%s", wire_fault_hint(wire->fault));
+    exchange_refuse_code(exchange, wire_fault_code(wire->fault), &err);
+}
+
 /* MHD_NO, which closes the connection, if a refused body has no end. */
 static enum MHD_Result take_piece(struct exchange *exchange, const char *data, size_t len)
 {
@@ -67,12 +84,43 @@ static enum MHD_Result take_piece(struct exchange *exchange, const char *data, s
 
 /* ---- the work ---- */
 
-static enum http_progress decode(struct http_request *request, const struct http_route *route)
+/* A body that came compressed becomes what it was. While that happens it may need as much as bodies may have at most, or as much
+ * as deflate can make of it. */
+static enum status inflate(struct exchange *exchange, struct error *err)
 {
+    struct buffer *body = &exchange->request.body;
+    struct buffer plain = {0};
+    size_t bytes_max = exchange->loop->server->options.body_bytes_max;
+    size_t paid = body->len < bytes_max / INFLATION_MAX ? INFLATION_MAX * (body->len + 1) : bytes_max;
+    enum status status = account_pay(&exchange->account, paid, err);
+    if (status != STATUS_OK)
+        return status;
+    status = inflate_body(exchange->encoding, body->data ? body->data : "", body->len, bytes_max, &plain, err);
+    account_refund(&exchange->account, paid > plain.capacity ? paid - plain.capacity : 0);
+    buffer_free(body);
+    *body = plain;
+    return status;
+}
+
+static enum http_progress decode(struct exchange *exchange)
+{
+    struct http_request *request = &exchange->request;
+    struct error err;
     int64_t began_ns = clock_now_ns();
-    enum http_progress progress = route->decode(request);
-    request->timing.decode_ns = clock_now_ns() - began_ns - request->timing.encode_ns;
+    enum http_progress progress = HTTP_ANSWERED;
+    if (exchange->encoding != ENCODING_IDENTITY && inflate(exchange, &err) != STATUS_OK)
+        http_reply_error(request, &err);
+    else
+        progress = exchange->route->decode(request);
+    request->timing.decode_ns = clock_now_ns() - began_ns;
     return progress;
+}
+
+/* Whether reading it would hold up the loop. A compressed body is longer than it looks. */
+static bool is_slow(const struct exchange *exchange)
+{
+    size_t len = exchange->request.body.len;
+    return len > (exchange->encoding == ENCODING_IDENTITY ? HTTP_SLOW_BODY_BYTES : SLOW_COMPRESSED_BYTES);
 }
 
 static void decode_in_slow_lane(struct side_task *task)
@@ -83,7 +131,7 @@ static void decode_in_slow_lane(struct side_task *task)
         http_request_complete(request);
         return;
     }
-    enum http_progress progress = decode(request, exchange->route);
+    enum http_progress progress = decode(exchange);
     assert(progress != HTTP_GATHERED);
     atomic_store(&exchange->decoding, false);
     if (progress == HTTP_PENDING)
@@ -122,14 +170,15 @@ static enum MHD_Result act(struct exchange *exchange)
     atomic_store_explicit(&request->deadline_ns, loop->now_ns + loop->server->options.deadline_ns,
                           memory_order_relaxed);
     peer_move(exchange->peer, PEER_WORKING);
-    if (request->body.len > HTTP_SLOW_BODY_BYTES) {
+    request->on_loop = !is_slow(exchange);
+    if (!request->on_loop) {
         exchange->task.run = decode_in_slow_lane;
         atomic_store(&exchange->decoding, true);
         suspend(exchange);
         side_thread_push(loop->server->slow_lane, &exchange->task);
         return MHD_YES;
     }
-    switch (decode(request, exchange->route)) {
+    switch (decode(exchange)) {
     case HTTP_ANSWERED: return http_respond(exchange);
     case HTTP_GATHERED:
         exchange->stage = STAGE_GATHERED;
@@ -181,7 +230,9 @@ static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *conn
     exchange->fd = peer->fd;
     peer->exchange = exchange;
     *ret_exchange = exchange;
+    peer->requests++;
     exchange_read_headers(exchange, path, method, protocol);
+    refuse_fault(exchange);
     return is_refused_at_once(exchange) ? http_respond(exchange) : MHD_YES;
 }
 
@@ -192,6 +243,7 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
     struct exchange *exchange = *exchange_slot;
     if (!exchange)
         return begin(argument, connection, path, method, version, exchange_slot);
+    refuse_fault(exchange);
     if (*data_len) {
         enum MHD_Result result = take_piece(exchange, data, *data_len);
         *data_len = 0;
@@ -204,7 +256,8 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
 
 static enum http_outcome outcome_of(const struct peer *peer, enum MHD_RequestTerminationCode code)
 {
-    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || peer->verdict == PEER_TOO_SLOW)
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || peer->verdict == PEER_TOO_SLOW ||
+        peer->verdict == PEER_REFUSED)
         return HTTP_DONE;
     return peer->verdict == PEER_ABANDONED || code == MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN ? HTTP_DROPPED
                                                                                              : HTTP_GONE;
@@ -214,6 +267,8 @@ static unsigned code_of(const struct exchange *exchange, const struct peer *peer
 {
     if (peer->verdict == PEER_TOO_SLOW)
         return MHD_HTTP_REQUEST_TIMEOUT;
+    if (peer->verdict == PEER_REFUSED)
+        return peer->refusal_code;
     return exchange->stage == STAGE_EXPIRED ? exchange->late.code : exchange->request.reply.code;
 }
 
@@ -228,7 +283,11 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
     *exchange_slot = NULL;
     http_record_end(peer, exchange, outcome_of(peer, code), code_of(exchange, peer));
     peer->exchange = NULL;
+    peer->answered = peer->requests;
     peer_move(peer, PEER_IDLE);
+    if (peer->wire.heads_begun > peer->requests)
+        http_request_began(peer); /* the next one came in one piece with it */
+    http_refuse_fault(peer);
     exchange->connection = NULL;
     exchange->peer = NULL;
     if (!exchange->outstanding)
@@ -242,6 +301,8 @@ static void on_closed(struct peer *peer)
     if (peer->state != PEER_IDLE) {
         if (peer->verdict == PEER_TOO_SLOW)
             http_record_end(peer, NULL, HTTP_DONE, MHD_HTTP_REQUEST_TIMEOUT);
+        else if (peer->verdict == PEER_REFUSED)
+            http_record_end(peer, NULL, HTTP_DONE, peer->refusal_code);
         else if (peer->verdict == PEER_ABANDONED)
             http_record_end(peer, NULL, HTTP_DROPPED, 0);
         else

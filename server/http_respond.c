@@ -83,7 +83,13 @@ int http_respond(struct exchange *exchange)
     return queued;
 }
 
-void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err)
+static const char *reason_of(unsigned code)
+{
+    const char *reason = MHD_get_reason_phrase_for(code);
+    return reason ? reason : "Refused";
+}
+
+void http_respond_raw(int fd, unsigned code, const struct error *err)
 {
     struct http_request request = {0};
     struct http_reply *reply = &request.reply;
@@ -91,7 +97,7 @@ void http_respond_raw(int fd, unsigned code, const char *reason, const struct er
     http_reply_error_code(&request, code, err);
     int len = snprintf(head, sizeof head,
                        "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n",
-                       code, reason, reply->content_type, reply->body.len,
+                       code, reason_of(code), reply->content_type, reply->body.len,
                        reply->retry_after_s ? "Retry-After: 1\r\n" : "");
     struct iovec parts[] = {{head, (size_t)len}, {reply->body.data, reply->body.len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};

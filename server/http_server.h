@@ -134,6 +134,11 @@ void http_finish_round(struct http_loop *loop);
  * pending in PHASE_ABANDONED. */
 void http_expire_pending(struct http_loop *loop);
 
+/* ---- http_socket.c ---- */
+
+/* Refuses the request whose turn it is, if its framing has a fault and libmicrohttpd has not seen it. */
+void http_refuse_fault(struct peer *peer);
+
 /* ---- http_respond.c ---- */
 
 /* Queues the exchange's reply, or the late one if it has expired: MHD_YES, or MHD_NO, which closes the connection. */
@@ -141,7 +146,7 @@ int http_respond(struct exchange *exchange);
 
 /* Sends a whole answer past libmicrohttpd, to a client of which no request has been read whole, as far as the socket takes
  * it. */
-void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err);
+void http_respond_raw(int fd, unsigned code, const struct error *err);
 
 /* ---- http_record.c ---- */
 

@@ -6,7 +6,7 @@ import pytest
 import bodies
 from rawhttp import RawConnection, head, post
 
-pytestmark = pytest.mark.skip(reason="the connections are not yet read through server/wire.h")
+
 
 ROW = bodies.images(1, seed=71)[0].tobytes()
 GOOD = post("/predict", ROW)
