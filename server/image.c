@@ -223,6 +223,20 @@ static void invert(uint8_t *gray, size_t count)
         gray[i] = (uint8_t)(255 - gray[i]);
 }
 
+static enum status decode(const struct image_file *file, const struct image_header *header,
+                          const struct image_options *options, uint8_t *ret_gray, struct error *err)
+{
+    /* What stb_image may hold, and a gray copy; a PNM has none of the first. */
+    size_t bytes = header->budget_bytes + header->width * header->height;
+    enum status status = account_pay(options->account, bytes, err);
+    if (status != STATUS_OK)
+        return status;
+    status = file->format == IMAGE_PNM ? decode_pnm(file, header, options, ret_gray, err)
+                                       : decode_stb(file, header, options, ret_gray, err);
+    account_refund(options->account, bytes);
+    return status;
+}
+
 enum status image_decode(const void *data, size_t len, const struct image_options *options, uint8_t *ret_gray,
                          struct image_info *ret_info, struct error *err)
 {
@@ -234,14 +248,8 @@ enum status image_decode(const void *data, size_t len, const struct image_option
     bool resized = header.width != options->width || header.height != options->height;
     if (resized && options->refuse_resize)
         return refuse_size(&file, &header, options, err);
-    /* What stb_image may hold, and a gray copy; a PNM has none of the first. */
-    size_t bytes = header.budget_bytes + header.width * header.height;
-    status = account_pay(options->account, bytes, err);
-    if (status != STATUS_OK)
-        return status;
-    status = file.format == IMAGE_PNM ? decode_pnm(&file, &header, options, ret_gray, err)
-                                      : decode_stb(&file, &header, options, ret_gray, err);
-    account_refund(options->account, bytes);
+    if (resized || !image_png_read_gray(&file, &header, ret_gray))
+        status = decode(&file, &header, options, ret_gray, err);
     if (status != STATUS_OK)
         return status;
     if (options->invert)
