@@ -1,11 +1,12 @@
 /* Times forward passes on one thread, one at a time as it is told on standard input, so that scripts/bench.py can take
  * turns between mlpd's kernels, OpenBLAS and engines in other processes.
  *
- *     kernel_worker MODEL_FOLDER FASHION_FILE DENSE_FILE
+ *     kernel_worker MODEL_FOLDER FASHION_FILE DENSE_FILE [TABLE]
  *
- * The files hold IMAGES_MAX rows of float32 each. A line in, a line out:
+ * The files hold IMAGES_MAX rows of float32 each; TABLE names the kernels, and the default is what mlpd takes here. A
+ * line in, a line out:
  *
- *     name                     the table of kernels that mlpd takes here
+ *     name                     the table of kernels that is measured
  *     peak                     GFLOP/s of the core's multiply-adds
  *     mlpd fashion 64          microseconds of CPU time for a batch of 64 images
  *     mlpd full 64             the same where no input and no activation is zero, so that nothing can be skipped
@@ -84,7 +85,6 @@ static void network_load(const char *folder)
         fprintf(stderr, "kernel_worker: %s is no model that can be measured\n", folder);
         exit(EXIT_FAILURE);
     }
-    network.kernels = kernels_best();
     for (size_t i = 0; i < model->layer_count; i++) {
         const struct layer *layer = &model->layers[i];
         widest = layer->in_features > widest ? layer->in_features : widest;
@@ -96,6 +96,16 @@ static void network_load(const char *folder)
     network.scratch = allocate(network.kernels->linear_scratch_bytes(widest));
     for (size_t i = 0; i < 2; i++)
         network.activations[i] = allocate(IMAGES_MAX * widest * sizeof(float));
+}
+
+/* The table of that name, or mlpd's choice for NULL. */
+static const struct kernels *choose_kernels(const char *name)
+{
+    const struct kernels *kernels = name ? kernels_find(name) : kernels_best();
+    if (kernels && kernels->supported())
+        return kernels;
+    fprintf(stderr, "kernel_worker: this processor runs no kernels '%s'\n", name);
+    exit(EXIT_FAILURE);
 }
 
 static void *blas_function(void *library, const char *name)
@@ -151,13 +161,15 @@ static const float *forward(linear_function *linear, const float *x, size_t rows
     return x;
 }
 
-static double time_batch(linear_function *linear, const float *x, size_t rows)
+/* Batch after batch of other images, since their zeros lie elsewhere. */
+static double time_batch(linear_function *linear, const float *images, size_t rows)
 {
-    forward(linear, x, rows); /* so that caches hold what this engine uses */
+    const size_t in_features = network.linears[0].layer->in_features;
+    forward(linear, images, rows); /* so that caches hold what this engine uses */
     double start = thread_cpu_us(), end = start;
     size_t runs = 0;
     for (; end - start < SAMPLE_US; end = thread_cpu_us(), runs++)
-        forward(linear, x, rows);
+        forward(linear, images + runs % (IMAGES_MAX / rows) * rows * in_features, rows);
     return (end - start) / (double)runs;
 }
 
@@ -206,10 +218,11 @@ static bool answer(const char *line, float *const images[2])
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s MODEL_FOLDER FASHION_FILE DENSE_FILE\n", argv[0]);
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: %s MODEL_FOLDER FASHION_FILE DENSE_FILE [TABLE]\n", argv[0]);
         return 2;
     }
+    network.kernels = choose_kernels(argv[4]);
     network_load(argv[1]);
     blas_load();
     float *images[2] = {images_read(argv[2]), images_read(argv[3])};
