@@ -5,17 +5,13 @@
 #include "kernels/tables.h"
 
 typedef __m512 vector;
-enum { VECTOR_FLOATS = 16, TILE_ROWS = 12 };
+enum { VECTOR_FLOATS = 16, TILE_ROWS = 8, TILE_CUT = 7 };
 
-#define TILE_SHAPES(SHAPE) \
-    SHAPE(1, 4)            \
-    SHAPE(1, 2)            \
-    SHAPE(1, 1)            \
-    SHAPE(2, 2)            \
-    SHAPE(2, 1)            \
-    SHAPE(3, 2)            \
-    SHAPE(3, 1)            \
-    SHAPE(4, 1) SHAPE(5, 1) SHAPE(6, 1) SHAPE(7, 1) SHAPE(8, 1) SHAPE(9, 1) SHAPE(10, 1) SHAPE(11, 1) SHAPE(12, 1)
+#define TILE_SHAPES(SHAPE)                  \
+    SHAPE(1, 4) SHAPE(1, 2) SHAPE(1, 1)     \
+    SHAPE(2, 4) SHAPE(2, 2) SHAPE(2, 1)     \
+    SHAPE(3, 4) SHAPE(3, 2) SHAPE(3, 1)     \
+    SHAPE(4, 2) SHAPE(4, 1) SHAPE(5, 2) SHAPE(5, 1) SHAPE(6, 2) SHAPE(6, 1) SHAPE(7, 2) SHAPE(7, 1) SHAPE(8, 1)
 
 static inline vector vector_load(const float *p)
 {

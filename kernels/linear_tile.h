@@ -243,16 +243,45 @@ static void list_marked(const uint64_t *words, size_t in_features, uint32_t *lis
 }
 
 /* Makes the tile skip, if that pays: where fewer than one k in eight falls away, finding them costs more than it
- * saves. Only for weights that are all finite: 0 x infinity is NaN, and must come out. */
-static void tile_skip_zeros(struct tile *tile, uint64_t *words, uint32_t *list)
+ * saves. */
+static bool tile_skip_zeros(struct tile *tile, uint64_t *words, uint32_t *list)
 {
     tile->list_count = mark_nonzero(tile->x, tile->rows, tile->in_features, words);
     if (tile->list_count > tile->in_features - tile->in_features / 8)
-        return;
+        return false;
     list_marked(words, tile->in_features, list);
     tile->list = list;
+    return true;
 }
 
+/* The first `rows` rows of a tile, or all after the first `above`. */
+static struct tile tile_part(const struct tile *tile, size_t above, size_t rows)
+{
+    struct tile part = *tile;
+    part.rows = rows;
+    part.x += above * tile->in_features;
+    part.y += above * tile->out_features;
+    return part;
+}
+
+/* Writes to `ret` the tile that computes these rows, or the two that do, and returns how many. Where zeros are skipped,
+ * a tall tile is cut in two, since the fewer rows, the more zeros they share. `lists` has room for two. */
+static size_t tile_plan(const struct tile *tile, bool may_skip, uint64_t *words, uint32_t *lists, struct tile ret[2])
+{
+    const size_t rows = tile->rows, upper = rows < TILE_CUT ? rows : (rows + 1) / 2;
+    ret[0] = tile_part(tile, 0, upper);
+    if (!may_skip || !tile_skip_zeros(&ret[0], words, lists)) {
+        ret[0] = *tile;
+        return 1;
+    }
+    if (upper == rows)
+        return 1;
+    ret[1] = tile_part(tile, upper, rows - upper);
+    tile_skip_zeros(&ret[1], words, lists + list_length(tile->in_features));
+    return 2;
+}
+
+/* How many tiles of TILE_ROWS rows share a pass over the weights; each may become two lower ones. */
 static size_t block_tiles(size_t in_features)
 {
     const size_t tiles = BLOCK_BYTES / (TILE_ROWS * sizeof(float)) / (in_features + 1);
@@ -263,7 +292,7 @@ static size_t block_tiles(size_t in_features)
 static size_t linear_scratch_bytes(size_t in_features)
 {
     return words_of(in_features) * sizeof(uint64_t) +
-           block_tiles(in_features) * list_length(in_features) * sizeof(uint32_t);
+           2 * block_tiles(in_features) * list_length(in_features) * sizeof(uint32_t);
 }
 
 /* Runs `count` tiles strip by strip, so that each strip of weights comes from memory once for all of them. */
@@ -274,16 +303,16 @@ static void block_run(const struct tile *block, size_t count)
             tile_run_strip(block[t], output);
 }
 
-/* The rows are cut into tiles of nearly equal height, 7 into 4 + 3 and not 6 + 1: the lower a tile, the more it waits
- * for its weights. */
+/* The rows are cut into tiles of nearly equal height, 9 into 5 + 4 and not 8 + 1: the lower a tile, the more it waits
+ * for its weights. Zeros are skipped only where all weights are finite: 0 x infinity is NaN, and must come out. */
 static void linear(const struct packed_linear *layer, const float *x, size_t rows, float *y, bool relu,
                    void *scratch)
 {
     const size_t in = layer->in_features, out = layer->out_features;
-    const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, block_max = block_tiles(in);
+    const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, per_block = block_tiles(in);
     uint64_t *const words = scratch;
     uint32_t *const lists = (uint32_t *)(words + words_of(in));
-    struct tile block[BLOCK_TILES_MAX];
+    struct tile block[2 * BLOCK_TILES_MAX];
     struct tile next = {
         .in_features = in,
         .out_features = out,
@@ -295,12 +324,10 @@ static void linear(const struct packed_linear *layer, const float *x, size_t row
     };
     for (size_t t = 0, in_block = 0; t < tiles; t++) {
         next.rows = rows / tiles + (t < rows % tiles);
-        block[in_block] = next;
-        if (layer->weights_finite)
-            tile_skip_zeros(&block[in_block], words, lists + in_block * list_length(in));
+        in_block += tile_plan(&next, layer->weights_finite, words, lists + in_block * list_length(in), block + in_block);
         next.x += next.rows * in;
         next.y += next.rows * out;
-        if (++in_block == block_max || t + 1 == tiles) {
+        if ((t + 1) % per_block == 0 || t + 1 == tiles) {
             block_run(block, in_block);
             in_block = 0;
         }
