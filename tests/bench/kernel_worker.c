@@ -23,7 +23,15 @@
 #include "kernels/kernels.h"
 #include "tests/bench/peak.h"
 
-enum { IMAGES_MAX = 1024, LINEAR_MAX = 16, SAMPLE_US = 4000, ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
+enum {
+    IMAGES_MAX = 1024,
+    LINEAR_MAX = 16,
+    WARM_IMAGES = 16,
+    SAMPLE_US = 4000,
+    ROW_MAJOR = 101,
+    NO_TRANSPOSE = 111,
+    TRANSPOSE = 112
+};
 
 struct linear {
     const struct layer *layer;
@@ -161,16 +169,23 @@ static const float *forward(linear_function *linear, const float *x, size_t rows
     return x;
 }
 
-/* Batch after batch of other images, since their zeros lie elsewhere. */
+/* Microseconds for `runs` batches, of other images each time, since their zeros lie elsewhere. */
+static double time_batches(linear_function *linear, const float *images, size_t rows, size_t runs)
+{
+    const size_t in_features = network.linears[0].layer->in_features, different = IMAGES_MAX / rows;
+    double start = thread_cpu_us();
+    for (size_t i = 0; i < runs; i++)
+        forward(linear, images + i % different * rows * in_features, rows);
+    return thread_cpu_us() - start;
+}
+
+/* Microseconds for one batch. The clock is a system call, so it is read around as many batches as fill a sample; the
+ * first ones say how many those are, and leave in the caches what this engine uses. */
 static double time_batch(linear_function *linear, const float *images, size_t rows)
 {
-    const size_t in_features = network.linears[0].layer->in_features;
-    forward(linear, images, rows); /* so that caches hold what this engine uses */
-    double start = thread_cpu_us(), end = start;
-    size_t runs = 0;
-    for (; end - start < SAMPLE_US; end = thread_cpu_us(), runs++)
-        forward(linear, images + runs % (IMAGES_MAX / rows) * rows * in_features, rows);
-    return (end - start) / (double)runs;
+    const size_t first = 1 + WARM_IMAGES / rows;
+    const size_t runs = 1 + (size_t)(SAMPLE_US / (time_batches(linear, images, rows, first) / (double)first));
+    return time_batches(linear, images, rows, runs) / (double)runs;
 }
 
 static void print_logits(linear_function *linear, const float *x)
