@@ -9,10 +9,11 @@
 typedef __m512 vector;
 enum { VECTOR_FLOATS = 16, TILE_ROWS = 8, TILE_CUT = 7 };
 
-#define TILE_SHAPES(SHAPE)                                                                                      \
-    SHAPE(1, 4)                                                                                                 \
-    SHAPE(1, 2) SHAPE(1, 1) SHAPE(2, 4) SHAPE(2, 2) SHAPE(2, 1) SHAPE(3, 4) SHAPE(3, 2) SHAPE(3, 1) SHAPE(4, 2) \
-        SHAPE(4, 1) SHAPE(5, 2) SHAPE(5, 1) SHAPE(6, 2) SHAPE(6, 1) SHAPE(7, 2) SHAPE(7, 1) SHAPE(8, 1)
+#define SHAPES_128(SHAPE) SHAPE(1, 4) SHAPE(2, 4) SHAPE(3, 4)
+#define SHAPES_64(SHAPE)  SHAPE(1, 2) SHAPE(2, 2) SHAPE(3, 2) SHAPE(4, 2) SHAPE(5, 2) SHAPE(6, 2) SHAPE(7, 2)
+#define SHAPES_32(SHAPE) \
+    SHAPE(1, 1) SHAPE(2, 1) SHAPE(3, 1) SHAPE(4, 1) SHAPE(5, 1) SHAPE(6, 1) SHAPE(7, 1) SHAPE(8, 1)
+#define TILE_SHAPES(SHAPE) SHAPES_128(SHAPE) SHAPES_64(SHAPE) SHAPES_32(SHAPE) /* by their outputs */
 
 static inline vector vector_load(const float *p)
 {
