@@ -25,7 +25,10 @@ enum status inflate_encoding(const char *header, enum encoding *ret, struct erro
 /* Appends what `data` is when it is inflated to `out`, which is the caller's to free, and as it was after a failure (but for
  * its capacity). The encoding is not ENCODING_IDENTITY. Refused: more than bytes_max bytes of output (STATUS_TOO_LARGE; no
  * more than that is ever inflated, and memory grows with what came out, not with what is announced); what is not of that
- * format, is damaged, ends too early, or has something behind its end (STATUS_INVALID). */
+ * format, is damaged, ends too early, or has something behind its end (STATUS_INVALID).
+ *
+ * It takes about 8 ns for a byte that comes out, but up to 0.25 us for one that came in where somebody made the data of empty
+ * blocks with tables of their own: 16 MiB of these keep a processor busy for 4 s. So it belongs where nobody waits behind it. */
 enum status inflate_body(enum encoding encoding, const char *data, size_t len, size_t bytes_max, struct buffer *out,
                          struct error *err);
 
