@@ -70,9 +70,15 @@ static bool start_loops(struct http_server *server)
     return true;
 }
 
+/* One that is held up by a body that was made for it must not hold up all others. */
+static size_t slow_threads(const struct http_server *server)
+{
+    return server->options.io_threads < 2 ? 2 : server->options.io_threads;
+}
+
 static enum status start_threads(struct http_server *server, struct error *err)
 {
-    enum status status = side_thread_start(&server->slow_lane, err);
+    enum status status = side_thread_start(slow_threads(server), &server->slow_lane, err);
     if (status != STATUS_OK)
         return status;
     if (start_loops(server))

@@ -14,8 +14,9 @@
 #include "server/wire.h"
 
 enum {
-    HEAD_BYTES_MAX = 10 * 1024, /* of a request's head: what libmicrohttpd has room for, its own lists aside */
+    HEAD_BYTES_MAX = 10 * 1024, /* of a request's head; with */
     DISCARDS_MAX = 64,          /* reads, before a refused request that does not end is cut off */
+    HEAD_PARTS_MAX = 128,       /* lines and query parameters, for each of which the library makes an entry */
 };
 
 static struct {
@@ -79,10 +80,19 @@ void http_refuse_fault(struct peer *peer)
     refuse(peer, wire_fault_code(peer->wire.fault), &err);
 }
 
+/* More than libmicrohttpd has room for in the memory of one connection. */
+static bool is_head_too_large(const struct peer *peer)
+{
+    return peer->state == PEER_READING && !peer->exchange &&
+           (peer->wire.head_bytes > HEAD_BYTES_MAX || peer->wire.head_parts > HEAD_PARTS_MAX);
+}
+
 static void refuse_head(struct peer *peer)
 {
     struct error err;
-    error_set(&err, STATUS_TOO_LARGE, "the request's head is larger than %d bytes", HEAD_BYTES_MAX);
+    error_set(&err, STATUS_TOO_LARGE,
+              "the request's head is larger than %d bytes, or has more than %d headers and parameters",
+              HEAD_BYTES_MAX, HEAD_PARTS_MAX);
     error_hint(&err, "send fewer or shorter headers and cookies; what is large belongs into the body");
     refuse(peer, 431, &err);
 }
@@ -97,7 +107,7 @@ static size_t received(struct peer *peer, const char *data, size_t len)
         http_request_began(peer);
     http_refuse_fault(peer);
     if (!peer->wire.fault) {
-        if (!peer->exchange && wire_place(&peer->wire) == WIRE_IN_HEAD && peer->wire.head_bytes > HEAD_BYTES_MAX)
+        if (is_head_too_large(peer))
             refuse_head(peer);
         return len;
     }

@@ -99,6 +99,7 @@ static void begin_head(struct wire *wire)
 {
     wire->heads_begun++;
     wire->head_bytes = 0;
+    wire->head_parts = 0;
     wire->left = 0;
     wire->seen = 0;
     wire->text_len = 0;
@@ -127,10 +128,16 @@ static const char *step_between_lf(struct wire *wire, const char *at, const char
     return refuse(wire, WIRE_BARE_CR, at);
 }
 
+static void count_parts(struct wire *wire, size_t more)
+{
+    wire->head_parts = (uint16_t)(wire->head_parts + more < UINT16_MAX ? wire->head_parts + more : UINT16_MAX);
+}
+
 /* Behind a line's CR, and behind its LF too where that is at hand: one step less. */
 static const char *end_line(struct wire *wire, const char *cr, const char *end)
 {
     bool whole = end - cr > 1 && cr[1] == '\n';
+    count_parts(wire, 1);
     wire->state = whole ? LINE : LINE_LF;
     return cr + 1 + whole;
 }
@@ -156,6 +163,9 @@ static const char *step_method(struct wire *wire, const char *at, const char *en
 static const char *step_target(struct wire *wire, const char *at, const char *end)
 {
     const char *to = skip_from(at, end, ' ' + 1);
+    for (const char *c = at; c < to; c++)
+        if (*c == '&')
+            count_parts(wire, 1);
     if (to > at)
         wire->left = 1; /* it is not empty */
     if (to == end)

@@ -58,6 +58,7 @@ struct wire {
     /* The rest is wire.c's own. */
     uint64_t left;            /* bytes of the body or of the chunk that are still to come */
     uint16_t extension_bytes; /* of the chunk at hand */
+    uint16_t head_parts;      /* lines and query parameters of the last head begun; read it freely */
     uint8_t fault;            /* enum wire_fault; read it freely */
     uint8_t state, field, seen;
     uint8_t text_len;         /* WIRE_TEXT_MAX + 1: more came than is kept */

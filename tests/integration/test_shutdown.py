@@ -71,7 +71,7 @@ def test_requests_under_way_get_their_answers_and_then_it_ends_with_0(heavy_mode
     beyond the signal with these kernels."""
     count = 20 if harness.SANITIZED else 200
     body = ROWS[np.arange(count) % 8].tobytes()
-    running = Daemon("--models", heavy_models, "--kernels", "generic", "--deadline-ms", 3600000, *options)
+    running = Daemon("--models", heavy_models, "--kernels", "generic", *options)
     expected = running.probabilities(ROWS.tobytes(), "?dtype=uint8")[np.arange(count) % 8]
     connections = [RawConnection(running.port) for _ in range(6)]
     for raw in connections:
