@@ -3,12 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/file.h"
 #include "engine/model_json.h"
 #include "engine/model_layers.h"
 #include "engine/safetensors.h"
+#include "engine/safetensors_index.h"
 #include "engine/tensor_text.h"
+#include "engine/torch_file.h"
 
 static const size_t STRUCTURE_BYTES_MAX = 4u << 20, JSON_BYTES_MAX = 64u << 20;
 
@@ -19,16 +22,98 @@ static enum status refuse_no_memory(struct error *err)
 
 /* ---- The files of the folder ---- */
 
+/* What a file of parameters gives: they, and of a whole module of PyTorch its structure. */
+struct contents {
+    struct state_dict *state_dict;
+    struct module *structure;
+};
+
+static enum status read_safetensors(const char *file, struct contents *ret, struct error *err)
+{
+    return safetensors_read(file, &ret->state_dict, err);
+}
+
+static enum status read_safetensors_index(const char *file, struct contents *ret, struct error *err)
+{
+    return safetensors_index_read(file, &ret->state_dict, err);
+}
+
+static enum status read_torch(const char *file, struct contents *ret, struct error *err)
+{
+    struct torch_file torch = {.note = NULL};
+    enum status status = torch_file_read(file, &torch, err);
+    if (status != STATUS_OK)
+        return status;
+    *ret = (struct contents){torch.state_dict, torch.structure};
+    free(torch.note);
+    return STATUS_OK;
+}
+
+static const struct reader {
+    const char *file;
+    enum status (*read)(const char *file, struct contents *ret, struct error *err);
+} READERS[] = {
+    {"model.safetensors", read_safetensors},
+    {"model.safetensors.index.json", read_safetensors_index},
+    {"model.pth", read_torch},
+    {"model.pt", read_torch},
+};
+
+enum { READER_COUNT = sizeof READERS / sizeof READERS[0] };
+
+static bool is_there(const char *folder, const char *name)
+{
+    char *file = file_join(folder, name);
+    bool there = file && access(file, F_OK) == 0;
+    free(file);
+    return there;
+}
+
+static enum status refuse_several(const char *path, struct error *err)
+{
+    char list[128] = "";
+    for (size_t i = 0, len = 0; i < READER_COUNT; i++)
+        if (is_there(path, READERS[i].file))
+            len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", len ? ", " : "", READERS[i].file);
+    error_set(err, STATUS_INVALID, "it holds parameters more than once: %s", list);
+    error_hint(err, "leave the one that is to be served, and move the others away");
+    return file_error(path, STATUS_INVALID, err);
+}
+
+/* The first, if there is none: its refusal says what is missing. */
+static enum status find_reader(const char *path, const struct reader **ret, struct error *err)
+{
+    const struct reader *found = NULL;
+    for (size_t i = 0; i < READER_COUNT; i++) {
+        if (!is_there(path, READERS[i].file))
+            continue;
+        if (found)
+            return refuse_several(path, err);
+        found = &READERS[i];
+    }
+    *ret = found ? found : &READERS[0];
+    return STATUS_OK;
+}
+
 static enum status load_parameters(const char *path, struct model *model, struct error *err)
 {
-    char *file = file_join(path, "model.safetensors");
+    struct contents contents = {NULL, NULL};
+    const struct reader *reader = &READERS[0];
+    enum status status = find_reader(path, &reader, err);
+    if (status != STATUS_OK)
+        return status;
+    char *file = file_join(path, reader->file);
     if (!file)
         return refuse_no_memory(err);
-    enum status status = safetensors_read(file, &model->state_dict, err);
+    status = reader->read(file, &contents, err);
     free(file);
+    model->state_dict = contents.state_dict;
+    model->structure = contents.structure;
     if (status == STATUS_NOT_FOUND)
-        return error_hint(err, "save the parameters there in Python: from safetensors.torch import save_file; "
-                               "save_file(model.state_dict(), \"model.safetensors\")");
+        return error_hint(err,
+                          "save the parameters there in Python: from safetensors.torch import save_file; "
+                          "save_file(model.state_dict(), \"model.safetensors\"); or torch.save(model.state_dict(), "
+                          "\"model.pth\")");
     return status;
 }
 
@@ -47,13 +132,27 @@ static enum status parse_structure_file(const char *file, struct module **ret, s
     return status == STATUS_OK ? status : file_error(file, status, err);
 }
 
-static enum status load_structure(const char *path, struct model *model, struct error *err)
+/* structure.txt says more than a file that brings its own structure: somebody wrote it for this model. */
+static enum status read_structure(const char *path, struct model *model, struct error *err)
 {
+    struct module *structure = NULL;
+    if (model->structure && !is_there(path, "structure.txt"))
+        return STATUS_OK;
     char *file = file_join(path, "structure.txt");
     if (!file)
         return refuse_no_memory(err);
-    enum status status = parse_structure_file(file, &model->structure, err);
+    enum status status = parse_structure_file(file, &structure, err);
     free(file);
+    if (status != STATUS_OK)
+        return status;
+    module_free(model->structure);
+    model->structure = structure;
+    return STATUS_OK;
+}
+
+static enum status load_structure(const char *path, struct model *model, struct error *err)
+{
+    enum status status = read_structure(path, model, err);
     if (status != STATUS_OK)
         return status;
     char *text = structure_print(model->structure);
@@ -144,9 +243,9 @@ static enum status load(const char *path, const char *name, const char *version,
     model->version = strdup(version);
     if (!model->name || !model->version)
         return refuse_no_memory(err);
-    enum status status = load_structure(path, model, err);
+    enum status status = load_parameters(path, model, err);
     if (status == STATUS_OK)
-        status = load_parameters(path, model, err);
+        status = load_structure(path, model, err);
     if (status == STATUS_OK)
         status = build_layers(path, model, err);
     if (status == STATUS_OK)

@@ -1,7 +1,10 @@
 #include "engine/model.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <unistd.h>
 
+#include "engine/file.h"
 #include "engine/utf8.h"
 #include "tests/unit/engine/folder.h"
 
@@ -326,6 +329,82 @@ START_TEST(model_load_names_the_file_that_is_missing_and_how_to_write_it)
 }
 END_TEST
 
+/* Copies a file of up to 8 MiB. */
+static void copy_file(const char *from_folder, const char *from, const char *folder, const char *name)
+{
+    char *path = folder_path(from_folder, from), *bytes = NULL;
+    size_t len;
+    struct error err;
+    ck_assert_msg(file_read(path, 8 << 20, &bytes, &len, &err) == STATUS_OK, "%s", err.message);
+    folder_write_bytes(folder, name, bytes, len);
+    free(bytes);
+    free(path);
+}
+
+START_TEST(model_load_refuses_a_folder_with_parameters_of_two_formats_and_lists_them)
+{
+    char *folder = make_folder(STRUCTURE, HEADER, VALUES, 12);
+    folder_write(folder, "model.pt", "");
+    folder_write(folder, "model.pth", "");
+    struct error err = refusal(folder);
+    check_says(&err, ": it holds parameters more than once: model.safetensors, model.pth, model.pt",
+               "leave the one that is to be served");
+}
+END_TEST
+
+START_TEST(model_load_takes_the_structure_of_a_whole_module_unless_there_is_a_structure_txt)
+{
+    char *folder = folder_create();
+    copy_file("tests/data/torch", "module_sequential.pth", folder, "model.pt");
+    struct model *model = load(folder);
+    ck_assert_str_eq(model->structure_text, "Sequential(\n"
+                                            "  (0): Linear(in_features=3, out_features=2, bias=True)\n"
+                                            "  (1): ReLU()\n"
+                                            "  (2): Linear(in_features=2, out_features=2, bias=True)\n"
+                                            ")\n");
+    ck_assert_uint_eq(model->parameter_elements, 14);
+    model_free(model);
+    folder_write(folder, "structure.txt",
+                 "Mine(\n"
+                 "  (0): Linear(in_features=3, out_features=2, bias=True)\n"
+                 "  (2): Linear(in_features=2, out_features=2, bias=True)\n"
+                 ")\n");
+    model = load(folder);
+    ck_assert_uint_eq(model->layer_count, 2);
+    model_free(model);
+    folder_write(folder, "structure.txt", "oops");
+    struct error err = refusal(folder);
+    check_says(&err, "/structure.txt: line 1", "");
+}
+END_TEST
+
+START_TEST(model_load_reads_shards_by_their_index)
+{
+    static const char first[] = "{\"stack.0.bias\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},"
+                                "\"stack.0.weight\":{\"dtype\":\"F32\",\"shape\":[3,2],\"data_offsets\":[12,36]}}";
+    static const char second[] = "{\"stack.3.weight\":{\"dtype\":\"F32\",\"shape\":[1,3],\"data_offsets\":[0,12]}}";
+    char *folder = folder_create();
+    size_t len;
+    folder_write(folder, "structure.txt", STRUCTURE);
+    char *bytes = safetensors_bytes(first, VALUES, 36, &len);
+    folder_write_bytes(folder, "model-00001-of-00002.safetensors", bytes, len);
+    free(bytes);
+    bytes = safetensors_bytes(second, VALUES + 9, 12, &len);
+    folder_write_bytes(folder, "model-00002-of-00002.safetensors", bytes, len);
+    free(bytes);
+    folder_write(folder, "model.safetensors.index.json",
+                 "{\"metadata\":{\"total_size\":48},\"weight_map\":{"
+                 "\"stack.0.weight\":\"model-00001-of-00002.safetensors\","
+                 "\"stack.3.weight\":\"model-00002-of-00002.safetensors\","
+                 "\"stack.0.bias\":\"model-00001-of-00002.safetensors\"}}");
+    struct model *model = load(folder);
+    ck_assert_float_eq(model->layers[1].weight[5], 6.0f);
+    ck_assert_float_eq(model->layers[4].weight[2], -3.0f);
+    model_free(model);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(model_load_names_the_file_that_is_broken)
 {
     refused("Net(\n  (0): ReLU(\n", HEADER, 12, "/structure.txt: the text ends after line 2", "copy the whole");
@@ -371,21 +450,35 @@ static char *slurp(const char *folder, const char *name)
     return text;
 }
 
+/* The reference's folder holds every format at once, a model's only one. */
+static void check_reference_file(const char *reference, const char *file, bool has_structure)
+{
+    char *structure = slurp(reference, "structure.txt"), *parameters = slurp(reference, "parameters.txt");
+    char *folder = folder_create();
+    copy_file(reference, file, folder, strstr(file, ".pth") ? "model.pth" : file);
+    if (has_structure)
+        folder_write(folder, "structure.txt", structure);
+    struct model *model = load(folder);
+    ck_assert_str_eq(model->structure_text, structure);
+    ck_assert_str_eq(model->parameters_text, parameters);
+    model_free(model);
+    folder_remove(folder);
+    free(structure);
+    free(parameters);
+}
+
 static void check_reference(const char *shared, const char *name)
 {
     char folder[512];
     snprintf(folder, sizeof folder, "%s/reference/%s", shared, name);
-    char *structure = slurp(folder, "structure.txt"), *parameters = slurp(folder, "parameters.txt");
-    if (structure && parameters) {
-        struct model *model = load(folder);
-        ck_assert_str_eq(model->structure_text, structure);
-        ck_assert_str_eq(model->parameters_text, parameters);
-        model_free(model);
-    } else {
+    if (access(folder, R_OK) != 0) {
         UNIT_SKIP("there is no %s with PyTorch's texts", folder);
+        return;
     }
-    free(structure);
-    free(parameters);
+    check_reference_file(folder, "model.safetensors", true);
+    check_reference_file(folder, "model.pth", true);
+    if (strcmp(name, "small") == 0)
+        check_reference_file(folder, "model_full.pth", false);
 }
 
 START_TEST(model_load_renders_the_reference_models_as_pytorch_printed_them)
@@ -408,5 +501,8 @@ UNIT_MAIN("engine/model", model_load_gives_layers_in_order_with_their_sizes_and_
           model_load_refuses_missing_unused_and_misshapen_tensors_by_name,
           model_load_cuts_a_long_name_between_characters,
           model_load_refuses_parameters_that_are_not_finite_and_says_where,
-          model_load_names_the_file_that_is_missing_and_how_to_write_it, model_load_names_the_file_that_is_broken,
-          model_load_reads_model_json, model_load_renders_the_reference_models_as_pytorch_printed_them)
+          model_load_refuses_a_folder_with_parameters_of_two_formats_and_lists_them,
+          model_load_takes_the_structure_of_a_whole_module_unless_there_is_a_structure_txt,
+          model_load_reads_shards_by_their_index, model_load_names_the_file_that_is_missing_and_how_to_write_it,
+          model_load_names_the_file_that_is_broken, model_load_reads_model_json,
+          model_load_renders_the_reference_models_as_pytorch_printed_them)
