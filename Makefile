@@ -30,7 +30,9 @@ LIBS_UNIT = -lcheck $(if $(wildcard /usr/include/subunit/child.h),-lsubunit) $(L
 
 # One instruction set per file, its flags on that file only.
 CFLAGS_kernels/cpu_avx2.o   := -mavx2 -mfma
+CFLAGS_kernels/cpu_avx2_activations.o   := $(CFLAGS_kernels/cpu_avx2.o)
 CFLAGS_kernels/cpu_avx512.o := -mavx512f -mfma
+CFLAGS_kernels/cpu_avx512_activations.o := $(CFLAGS_kernels/cpu_avx512.o)
 # stb_image adds and shifts ints beyond their range for a corrupt JPEG; the file says why that is harmless.
 CFLAGS_server/image_stb.o   := -fwrapv -fno-sanitize=shift,signed-integer-overflow
 

@@ -58,12 +58,26 @@ static enum status refuse_entry(const struct reading *reading, const char *name,
     return error_hint(reading->err, "%s", SAVE_HINT);
 }
 
+static const char INT64[] = "torch.int64";
+
+/* The one tensor of a state dict that is no float: how many batches a BatchNorm1d has seen. */
+static bool is_batch_counter(const struct tensor *tensor, const char *dtype)
+{
+    static const char suffix[] = "num_batches_tracked";
+    size_t len = strlen(tensor->name), suffix_len = sizeof suffix - 1;
+    return len >= suffix_len && strcmp(tensor->name + len - suffix_len, suffix) == 0 && strcmp(dtype, "I64") == 0;
+}
+
 static enum status read_dtype(const struct reading *reading, const cJSON *item, struct tensor *tensor)
 {
     if (!cJSON_IsString(item))
         return refuse_entry(reading, tensor->name, "dtype is %s, a string was expected", json_document_kind(item));
     if (strcmp(item->valuestring, "F32") == 0) {
         tensor->dtype = "torch.float32";
+        return STATUS_OK;
+    }
+    if (is_batch_counter(tensor, item->valuestring)) {
+        tensor->dtype = INT64;
         return STATUS_OK;
     }
     const char *dtype = item->valuestring;
@@ -111,7 +125,7 @@ static enum status read_offsets(const struct reading *reading, const cJSON *item
 static enum status check_length(const struct reading *reading, const struct tensor *tensor, const struct span *span)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(tensor->count, sizeof(float), &bytes))
+    if (__builtin_mul_overflow(tensor->count, tensor->dtype == INT64 ? sizeof(int64_t) : sizeof(float), &bytes))
         return refuse_entry(reading, tensor->name, "the product of its shape overflows");
     if (span->end - span->begin != bytes)
         return refuse_entry(reading, tensor->name,
@@ -410,6 +424,21 @@ static enum status read_header_bytes(struct source *source, size_t *ret_len, cha
     return status;
 }
 
+/* Makes floats of the counters, each in the first half of its own bytes: a state dict holds floats alone. */
+static void convert_counters(struct state_dict *dict)
+{
+    for (size_t t = 0; t < dict->count; t++) {
+        const struct tensor *tensor = &dict->tensors[t];
+        char *bytes = (char *)dict->storage + ((const char *)tensor->data - (const char *)dict->storage);
+        for (size_t i = 0; tensor->dtype == INT64 && i < tensor->count; i++) {
+            int64_t counter;
+            memcpy(&counter, bytes + i * sizeof counter, sizeof counter);
+            float number = (float)counter;
+            memcpy(bytes + i * sizeof number, &number, sizeof number);
+        }
+    }
+}
+
 static enum status read_source(struct source *source, struct state_dict **ret, struct error *err)
 {
     size_t header_bytes = 0;
@@ -425,11 +454,13 @@ static enum status read_source(struct source *source, struct state_dict **ret, s
         return status;
     assert(dict);
     status = source_read(source, dict->storage, data_bytes, err);
-    if (status == STATUS_OK)
-        *ret = dict;
-    else
+    if (status != STATUS_OK) {
         state_dict_free(dict);
-    return status;
+        return status;
+    }
+    convert_counters(dict);
+    *ret = dict;
+    return STATUS_OK;
 }
 
 enum status safetensors_parse(const void *data, size_t len, struct state_dict **ret, struct error *err)
