@@ -190,12 +190,13 @@ static enum status cpu_executor_create(const struct backend *backend, struct exe
 /* A walk over the layers as PyTorch has them, along the plan's steps. */
 struct walk {
     struct executor *executor;
-    size_t step;    /* the next */
-    const float *x; /* what the last step gave */
+    size_t step;        /* the next */
+    const float *x;     /* what the last step gave */
+    const float *shown; /* the head of what the last layer gives: of x, or what x was before a BatchNorm1d */
 };
 
 /* Runs the next step without its ReLU. Where a BatchNorm1d is part of it, `values` are the Linear's own all the same. */
-static void trace_step(struct walk *walk, float *y, float *values, size_t shown)
+static void trace_step(struct walk *walk, float *y, float *values, size_t count)
 {
     const struct cpu_backend *cpu = walk->executor->backend;
     const struct step *step = &cpu->plan->steps[walk->step];
@@ -207,35 +208,35 @@ static void trace_step(struct walk *walk, float *y, float *values, size_t shown)
     if (packed->traced.data)
         cpu->kernels->linear(&packed->traced, walk->x, 1, values, false, walk->executor->scratch);
     else
-        memcpy(values, y, shown * sizeof *values);
+        memcpy(values, y, count * sizeof *values);
     walk->step++;
     walk->x = y;
 }
 
-/* A layer is the one from which the next step comes, or has become part of the last step, or does nothing. Only a ReLU
- * that has become part of one is left to do. */
+/* A layer is the one from which the next step comes, or has become part of the last step, or does nothing. */
 static void trace_layer(struct walk *walk, const struct layer *layer, float *values)
 {
     const struct cpu_backend *cpu = walk->executor->backend;
-    const size_t shown = layer->out_features < TRACE_VALUES ? layer->out_features : TRACE_VALUES;
+    const size_t count = layer->out_features < TRACE_VALUES ? layer->out_features : TRACE_VALUES;
     float *const *own = walk->executor->activations;
     float *y = walk->x == own[0] ? own[1] : own[0];
     if (walk->step < cpu->plan->step_count && cpu->plan->steps[walk->step].layer == layer) {
-        trace_step(walk, y, values, shown);
-        return;
-    }
-    if (layer->type == LAYER_RELU) {
+        trace_step(walk, y, values, count);
+    } else if (layer->type == LAYER_RELU) {
         memcpy(y, walk->x, layer->in_features * sizeof *y);
         cpu->kernels->relu(y, layer->in_features);
+        memcpy(values, y, count * sizeof *values);
         walk->x = y;
+    } else {
+        memcpy(values, layer->type == LAYER_BATCH_NORM ? walk->x : walk->shown, count * sizeof *values);
     }
-    memcpy(values, walk->x, shown * sizeof *values);
+    walk->shown = values;
 }
 
 static void trace_layers(struct executor *executor, const float *x, float *values)
 {
     const struct model *model = executor->backend->base.model;
-    struct walk walk = {.executor = executor, .x = x};
+    struct walk walk = {.executor = executor, .x = x, .shown = x};
     for (size_t i = 0; i < model->layer_count; i++)
         trace_layer(&walk, &model->layers[i], values + i * TRACE_VALUES);
 }

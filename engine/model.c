@@ -153,9 +153,10 @@ static enum status load(const char *path, const char *name, const char *version,
         status = build_layers(path, model, err);
     if (status == STATUS_OK)
         status = load_json(path, model, err);
-    if (status == STATUS_OK)
-        status = make_parameters_text(model, err);
-    return status;
+    if (status != STATUS_OK)
+        return status;
+    model_layers_set_input_shape(model);
+    return make_parameters_text(model, err);
 }
 
 enum status model_load(const char *path, const char *name, const char *version, struct model **ret,

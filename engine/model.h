@@ -73,7 +73,7 @@ struct layer {
     bool has_bias;
     const float *mean, *variance; /* BatchNorm1d: running_mean and running_var, (in_features); else NULL */
 
-    /* The row as it leaves the layer, without the batch: (10), (1, 28, 28). 0 dimensions: as it entered. */
+    /* The row as it leaves the layer, without the batch: (10), (1, 28, 28). */
     size_t shape[MODEL_DIMS_MAX];
     size_t dims;
 
@@ -123,6 +123,8 @@ struct model {
                                      in the order of registration (its forward may do more), or NULL; borrowed from
                                      `structure` */
 
+    size_t input_shape[MODEL_DIMS_MAX]; /* of a row as the first layer takes it: (28, 28) before a Flatten, (784) */
+    size_t input_dims;
     size_t in_features, out_features; /* of a row */
     bool ends_in_softmax; /* the network's own last layer gives probabilities, or (LogSoftmax) their logarithms:
                                          no second softmax */

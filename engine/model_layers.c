@@ -193,6 +193,44 @@ void model_layers_set_task(struct model *model, enum model_task task)
         model->probabilities = PROBABILITIES_SIGMOID;
 }
 
+/* A picture, if a Flatten is the first to look at its shape; what a LayerNorm of several dimensions says; else a row. */
+static size_t input_shape(const struct model *model, const struct layer *shaping, size_t shape[MODEL_DIMS_MAX])
+{
+    size_t dims = 0;
+    if (shaping->type == LAYER_LAYER_NORM) {
+        memcpy(shape, shaping->shape, shaping->dims * sizeof *shape);
+        return shaping->dims;
+    }
+    if (shaping->type != LAYER_FLATTEN || model->width == 0) {
+        shape[dims++] = model->in_features;
+        return dims;
+    }
+    if (model->channels > 1)
+        shape[dims++] = model->channels;
+    shape[dims++] = model->height;
+    shape[dims++] = model->width;
+    return dims;
+}
+
+void model_layers_set_input_shape(struct model *model)
+{
+    const struct layer *shaping = model->layers; /* there is a Linear, which has a shape */
+    while (shaping->dims == 0)
+        shaping++;
+    model->input_dims = input_shape(model, shaping, model->input_shape);
+    const size_t *shape = model->input_shape;
+    size_t dims = model->input_dims;
+    for (size_t i = 0; i < model->layer_count; i++) {
+        struct layer *layer = &model->layers[i];
+        if (layer->dims == 0) {
+            layer->dims = dims;
+            memcpy(layer->shape, shape, dims * sizeof *shape);
+        }
+        shape = layer->shape;
+        dims = layer->dims;
+    }
+}
+
 static enum status finish(const struct building *building)
 {
     struct model *model = building->model;

@@ -13,6 +13,9 @@
  * filled; model_free takes it. */
 enum status model_layers_build(struct model *model, const struct state_dict *dict, struct error *err);
 
+/* Sets input_shape, and the shape of the layers that keep it, now that channels, width and height are known. */
+void model_layers_set_input_shape(struct model *model);
+
 /* Sets the task, and probabilities to what it and the last layer make of them. After model_layers_build. */
 void model_layers_set_task(struct model *model, enum model_task task);
 
