@@ -121,8 +121,8 @@ INLINED vector vector_log_of_one_plus_exp(vector x)
     return vector_if_less(zero, x, x, zero) + vector_log1p(vector_exp_of_minus_abs(x));
 }
 
-/* The share of the standard normal distribution beyond |x|, erfc(|x| / sqrt 2) / 2, within 5 ulp for |x| < 1 and
- * 1e-6 x (1 + x^2 / 8) of it beyond, where the rounding of x^2 grows under exp. exp(x^2 / 2) times it is smooth: with
+/* The share of the standard normal distribution beyond |x|, erfc(|x| / sqrt 2) / 2, within 3e-7 + 6e-8 x^2 / 2 of it:
+ * where |x| is large the rounding of x^2 grows under exp. exp(x^2 / 2) times it is smooth: with
  * t = 1 / (1 + 0.4 |x| / sqrt 2) it is t times a polynomial of t (minimax, 1.3e-7). */
 INLINED vector vector_normal_tail(vector x)
 {
