@@ -315,8 +315,9 @@ static enum status read_picture(const struct reading *reading, struct model *pix
         return error_hint(reading->err, "write both, or leave both out for a square picture");
     }
     pixels->channels = reading->channels ? reading->channels : 1;
+    const size_t pixels_each = want / pixels->channels;
     if (!width)
-        width = height = (size_t)sqrt((double)(want / pixels->channels));
+        width = height = (size_t)sqrt((double)pixels_each);
     pixels->width = width;
     pixels->height = height;
     return pixels->channels * width * height == want ? STATUS_OK : refuse_size(reading, pixels);

@@ -174,23 +174,28 @@ static enum model_task default_task(const struct model *model)
     return sigmoid ? TASK_MULTILABEL : TASK_CLASSIFICATION;
 }
 
-void model_layers_set_task(struct model *model, enum model_task task)
+/* For outputs of which each is probable by itself. */
+static enum model_probabilities probabilities_of_each(const struct model *model)
+{
+    if (ends_in_activation(model, ACTIVATION_SIGMOID))
+        return PROBABILITIES_SAME;
+    return ends_in_activation(model, ACTIVATION_LOG_SIGMOID) ? PROBABILITIES_EXP : PROBABILITIES_SIGMOID;
+}
+
+static enum model_probabilities probabilities_of(const struct model *model, enum model_task task)
 {
     const enum layer_type last = last_layer(model)->type;
-    bool each_alone = task == TASK_BINARY || task == TASK_MULTILABEL;
-    model->task = task;
     if (task == TASK_REGRESSION || last == LAYER_SOFTMAX)
-        model->probabilities = PROBABILITIES_SAME;
-    else if (last == LAYER_LOG_SOFTMAX)
-        model->probabilities = PROBABILITIES_EXP;
-    else if (!each_alone)
-        model->probabilities = PROBABILITIES_SOFTMAX;
-    else if (ends_in_activation(model, ACTIVATION_SIGMOID))
-        model->probabilities = PROBABILITIES_SAME;
-    else if (ends_in_activation(model, ACTIVATION_LOG_SIGMOID))
-        model->probabilities = PROBABILITIES_EXP;
-    else
-        model->probabilities = PROBABILITIES_SIGMOID;
+        return PROBABILITIES_SAME;
+    if (last == LAYER_LOG_SOFTMAX)
+        return PROBABILITIES_EXP;
+    return task == TASK_CLASSIFICATION ? PROBABILITIES_SOFTMAX : probabilities_of_each(model);
+}
+
+void model_layers_set_task(struct model *model, enum model_task task)
+{
+    model->task = task;
+    model->probabilities = probabilities_of(model, task);
 }
 
 /* A picture, if a Flatten is the first to look at its shape; what a LayerNorm of several dimensions says; else a row. */

@@ -6,24 +6,44 @@
 
 /* ---- The text ---- */
 
-enum { PREFIX_BYTES_MAX = 64 };
+/* What is still to be read of a line. */
+struct rest {
+    const char *at, *end;
+};
+
+static bool take_text(struct rest *rest, const char *expected)
+{
+    size_t len = strlen(expected);
+    if ((size_t)(rest->end - rest->at) < len || memcmp(rest->at, expected, len) != 0)
+        return false;
+    rest->at += len;
+    return true;
+}
+
+/* A number of up to nine digits as it is printed, without zeros before it, for it must come back to the letter. */
+static bool take_number(struct rest *rest, size_t *ret_number)
+{
+    const char *begin = rest->at;
+    size_t number = 0;
+    for (; rest->at < rest->end && *rest->at >= '0' && *rest->at <= '9' && rest->at - begin < 9; rest->at++)
+        number = number * 10 + (size_t)(*rest->at - '0');
+    *ret_number = number;
+    return rest->at > begin && (*begin != '0' || rest->at == begin + 1);
+}
 
 bool structure_run_read(const char *line, size_t len, size_t *ret_first, size_t *ret_run, size_t *ret_len)
 {
-    char copy[PREFIX_BYTES_MAX], written[PREFIX_BYTES_MAX];
-    unsigned first, last, run;
-    size_t copied = len < sizeof copy - 1 ? len : sizeof copy - 1;
-    memcpy(copy, line, copied);
-    copy[copied] = '\0';
-    if (sscanf(copy, "(%9u-%9u): %9u x ", &first, &last, &run) != 3 || last <= first || run != last - first + 1)
+    struct rest rest = {line, line + len};
+    size_t first, last, run;
+    if (!take_text(&rest, "(") || !take_number(&rest, &first) || !take_text(&rest, "-") ||
+        !take_number(&rest, &last) || !take_text(&rest, "): ") || !take_number(&rest, &run) ||
+        !take_text(&rest, " x "))
         return false;
-    /* Only what comes back to the letter: no signs, blanks or zeros that sscanf passes over. */
-    size_t prefix = (size_t)snprintf(written, sizeof written, "(%u-%u): %u x ", first, last, run);
-    if (prefix > copied || memcmp(copy, written, prefix) != 0)
+    if (last <= first || run != last - first + 1)
         return false;
     *ret_first = first;
     *ret_run = run;
-    *ret_len = prefix;
+    *ret_len = (size_t)(rest.at - line);
     return true;
 }
 
