@@ -30,11 +30,13 @@ LIBS_UNIT = -lcheck $(if $(wildcard /usr/include/subunit/child.h),-lsubunit) $(L
 
 # One instruction set per file, its flags on that file only.
 CFLAGS_kernels/cpu_avx2.o   := -mavx2 -mfma
+CFLAGS_kernels/cpu_avx2_activations.o   := $(CFLAGS_kernels/cpu_avx2.o)
 CFLAGS_kernels/cpu_avx512.o := -mavx512f -mfma
 # gcc 12 keeps 64-byte vectors on the fake stack that finds uses after return, where they are not aligned.
 ifeq ($(SAN),address)
 CFLAGS_kernels/cpu_avx512.o += --param asan-use-after-return=0
 endif
+CFLAGS_kernels/cpu_avx512_activations.o := $(CFLAGS_kernels/cpu_avx512.o)
 # stb_image adds and shifts ints beyond their range for a corrupt JPEG; the file says why that is harmless.
 CFLAGS_server/image_stb.o   := -fwrapv -fno-sanitize=shift,signed-integer-overflow
 

@@ -194,13 +194,15 @@ static enum status load_json(const char *path, struct model *model, struct error
 static bool print_parameter(FILE *out, const struct parameter *parameter, const float *data)
 {
     static const char *const suffix = "grad_fn=<SliceBackward0>";
-    size_t shape[2] = {parameter->shape[0] < 2 ? parameter->shape[0] : 2, parameter->shape[1]};
+    size_t shape[MODEL_DIMS_MAX];
+    memcpy(shape, parameter->shape, sizeof shape);
+    shape[0] = shape[0] < 2 ? shape[0] : 2;
     char *values = tensor_text(data, shape, parameter->dims, &suffix, 1);
     if (!values)
         return false;
     fprintf(out, "Layer: %s | Size: torch.Size([%zu", parameter->name, parameter->shape[0]);
-    if (parameter->dims == 2)
-        fprintf(out, ", %zu", parameter->shape[1]);
+    for (size_t i = 1; i < parameter->dims; i++)
+        fprintf(out, ", %zu", parameter->shape[i]);
     fprintf(out, "]) | Values : %s \n\n", values);
     free(values);
     return true;
@@ -250,9 +252,10 @@ static enum status load(const char *path, const char *name, const char *version,
         status = build_layers(path, model, err);
     if (status == STATUS_OK)
         status = load_json(path, model, err);
-    if (status == STATUS_OK)
-        status = make_parameters_text(model, err);
-    return status;
+    if (status != STATUS_OK)
+        return status;
+    model_layers_set_input_shape(model);
+    return make_parameters_text(model, err);
 }
 
 enum status model_load(const char *path, const char *name, const char *version, struct model **ret,
@@ -271,8 +274,10 @@ enum status model_load(const char *path, const char *name, const char *version, 
 
 void model_drop_weights(struct model *model)
 {
-    for (size_t i = 0; i < model->layer_count; i++)
-        model->layers[i].weight = model->layers[i].bias = NULL;
+    for (size_t i = 0; i < model->layer_count; i++) {
+        struct layer *layer = &model->layers[i];
+        layer->weight = layer->bias = layer->mean = layer->variance = NULL;
+    }
     state_dict_free(model->state_dict);
     model->state_dict = NULL;
 }
@@ -285,7 +290,7 @@ void model_free(struct model *model)
         free(model->layers[i].name);
     for (size_t i = 0; i < model->parameter_count; i++)
         free(model->parameters[i].name);
-    for (size_t i = 0; model->labels && i < model->out_features; i++)
+    for (size_t i = 0; i < model->label_count; i++)
         free(model->labels[i]);
     free(model->labels);
     free(model->layers);

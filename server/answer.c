@@ -119,8 +119,10 @@ static void append_layers(const struct model *model, const struct answer *answer
         const struct layer *layer = &model->layers[i];
         buffer_append_str(out, i ? ",{\"name\":" : ",\"layers\":[{\"name\":");
         buffer_append_json_string(out, layer->name);
-        buffer_append_format(out, ",\"type\":\"%s\",\"shape\":[%zu,%zu],\"values\":", layer->type_name,
-                             answer->rows, layer->out_features);
+        buffer_append_format(out, ",\"type\":\"%s\",\"shape\":[%zu", layer->type_name, answer->rows);
+        for (size_t d = 0; d < layer->dims; d++)
+            buffer_append_format(out, ",%zu", layer->shape[d]);
+        buffer_append_str(out, "],\"values\":");
         append_floats(out, values, layer->out_features < TRACE_VALUES ? layer->out_features : TRACE_VALUES);
         buffer_append_char(out, '}');
     }

@@ -152,6 +152,29 @@ START_TEST(safetensors_refuses_entries_with_missing_unknown_or_repeated_keys)
 }
 END_TEST
 
+/* torch.save keeps how many batches a BatchNorm1d has seen, the one integer of a state dict. */
+START_TEST(safetensors_reads_the_counter_of_a_batch_norm)
+{
+    static const char header[] =
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]},"
+        "\"b.num_batches_tracked\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}";
+    const struct {
+        int64_t counter;
+        float a;
+    } data = {123456, 2.5F};
+    size_t len;
+    struct state_dict *dict = NULL;
+    char *bytes = safetensors_bytes(header, &data, 12, &len);
+    ck_assert_int_eq(safetensors_parse(bytes, len, &dict, NULL), STATUS_OK);
+    const struct tensor *counter = state_dict_find(dict, "b.num_batches_tracked");
+    ck_assert_str_eq(counter->dtype, "torch.int64");
+    ck_assert_float_eq(counter->data[0], 123456);
+    ck_assert_float_eq(state_dict_find(dict, "a")->data[0], 2.5F);
+    state_dict_free(dict);
+    free(bytes);
+}
+END_TEST
+
 START_TEST(safetensors_refuses_other_dtypes_by_name)
 {
     refused_as(STATUS_UNSUPPORTED, "{\"a\":{\"dtype\":\"C64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
@@ -350,6 +373,7 @@ UNIT_MAIN("engine/safetensors", safetensors_gives_tensors_in_the_order_of_the_he
           safetensors_refuses_a_header_that_is_no_json_object,
           safetensors_refuses_entries_with_missing_unknown_or_repeated_keys,
           safetensors_refuses_other_dtypes_by_name, safetensors_makes_floats_of_other_dtypes,
+          safetensors_reads_the_counter_of_a_batch_norm,
           safetensors_refuses_shapes_that_are_no_whole_numbers_or_overflow,
           safetensors_refuses_offsets_that_do_not_fit_the_shape_or_the_file,
           safetensors_refuses_tensors_that_overlap_or_leave_a_gap,

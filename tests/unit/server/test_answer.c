@@ -21,8 +21,20 @@ static const char *const labels[N] = {"T-shirt/top", "say \"\\boot\\\"", "Stiefe
 static char flat_name[] = "flat", stack_name[] = "stack.0";
 
 static struct layer layers[] = {
-    {.type = LAYER_FLATTEN, .name = flat_name, .type_name = "Flatten", .in_features = 9, .out_features = 9},
-    {.type = LAYER_LINEAR, .name = stack_name, .type_name = "Linear", .in_features = 9, .out_features = 4},
+    {.type = LAYER_FLATTEN,
+     .name = flat_name,
+     .type_name = "Flatten",
+     .in_features = 9,
+     .out_features = 9,
+     .shape = {9},
+     .dims = 1},
+    {.type = LAYER_LINEAR,
+     .name = stack_name,
+     .type_name = "Linear",
+     .in_features = 9,
+     .out_features = 4,
+     .shape = {4},
+     .dims = 1},
 };
 
 static struct model model;
