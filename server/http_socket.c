@@ -128,6 +128,7 @@ static ssize_t discard(int fd, void *data, size_t len)
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's are reserved names. */
 ssize_t recv(int fd, void *data, size_t len, int flags)
 {
     struct peer *peer = peer_find(fd);
