@@ -94,7 +94,7 @@ static enum status unix_error(const char *path, const char *fault, struct error 
                       "--host unix:PATH takes a path in a folder that can be written, where nobody else listens");
 }
 
-/* Whether it is known that nobody listens at the address; for all else that goes wrong somebody may. */
+/* Whether nobody listens at the address. One who does may have no time (EAGAIN), or not be for this user (EACCES). */
 static bool is_dead(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
