@@ -195,6 +195,7 @@ static void *loop_main(void *argument)
 {
     struct http_loop *loop = argument;
     while (phase_of(loop) < PHASE_ENDED) {
+        atomic_store(&loop->phase_seen, atomic_load(&loop->server->phase));
         wait_for_work(loop);
         atomic_store_explicit(&loop->looked_ns, loop->now_ns, memory_order_relaxed);
         http_accept_inbox(loop);

@@ -66,6 +66,9 @@ struct http_loop {
     atomic_size_t outstanding; /* exchanges whose work is under way */
     _Atomic int64_t looked_ns; /* when its round began */
     atomic_bool listening;     /* the listeners are in epoll_fd */
+
+    /* As its round began: what an earlier phase allows is not begun any more. */
+    _Atomic enum http_phase phase_seen;
 };
 
 struct http_server {
