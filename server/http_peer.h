@@ -25,7 +25,7 @@ enum peer_state {
 };
 
 /* Why a connection is being closed from this side. */
-enum peer_verdict { PEER_KEPT, PEER_TOO_SLOW, PEER_UNREAD, PEER_EVICTED, PEER_ABANDONED };
+enum peer_verdict { PEER_KEPT, PEER_TOO_SLOW, PEER_UNREAD, PEER_EVICTED, PEER_REFUSED, PEER_ABANDONED };
 
 struct peer {
     struct http_loop *loop;

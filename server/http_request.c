@@ -175,7 +175,7 @@ static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *conn
     if (peer->state == PEER_IDLE)
         http_request_began(peer); /* it came in one piece with the request before */
     if (!exchange)
-        return MHD_NO;
+        return http_respond_no_memory(peer);
     exchange->connection = connection;
     exchange->peer = peer;
     exchange->fd = peer->fd;
@@ -204,7 +204,8 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
 
 static enum http_outcome outcome_of(const struct peer *peer, enum MHD_RequestTerminationCode code)
 {
-    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || peer->verdict == PEER_TOO_SLOW)
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || peer->verdict == PEER_TOO_SLOW ||
+        peer->verdict == PEER_REFUSED)
         return HTTP_DONE;
     return peer->verdict == PEER_ABANDONED || code == MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN ? HTTP_DROPPED
                                                                                              : HTTP_GONE;
@@ -242,6 +243,8 @@ static void on_closed(struct peer *peer)
     if (peer->state != PEER_IDLE) {
         if (peer->verdict == PEER_TOO_SLOW)
             http_record_end(peer, NULL, HTTP_DONE, MHD_HTTP_REQUEST_TIMEOUT);
+        else if (peer->verdict == PEER_REFUSED)
+            http_record_end(peer, NULL, HTTP_DONE, MHD_HTTP_SERVICE_UNAVAILABLE);
         else if (peer->verdict == PEER_ABANDONED)
             http_record_end(peer, NULL, HTTP_DROPPED, 0);
         else

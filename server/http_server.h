@@ -142,6 +142,10 @@ void http_expire_pending(struct http_loop *loop);
 /* Queues the exchange's reply, or the late one if it has expired: MHD_YES, or MHD_NO, which closes the connection. */
 int http_respond(struct exchange *exchange);
 
+/* Sends a 503 past libmicrohttpd, which has no memory for the request, or there is none for the request's exchange. Returns
+ * MHD_NO, with which the handler closes the connection. */
+int http_respond_no_memory(struct peer *peer);
+
 /* Sends a whole answer past libmicrohttpd, to a client of which no request has been read whole, as far as the socket takes
  * it. */
 void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err);
