@@ -116,8 +116,8 @@ bool http_has_place(struct peer *peer);
 /* The connection has ended: its place is free, and the peer is freed. */
 void http_forget(struct peer *peer);
 
-/* Puts the listeners into the loop's epoll, or takes them out. */
-void http_listen(struct http_loop *loop, bool wanted);
+/* Puts the listeners into the loop's epoll, or takes them out. False if they could not all be put in: then none is. */
+bool http_listen(struct http_loop *loop, bool wanted);
 
 /* ---- http_request.c ---- */
 
