@@ -11,11 +11,25 @@
 #include "server/prediction.h"
 #include "server/read_file.h"
 
+/* What helps where nothing better was said. */
+static const char *hint_of(const struct error *err)
+{
+    if (*err->hint)
+        return err->hint;
+    switch (err->status) {
+    case STATUS_NO_MEMORY: return "free memory, or raise the limit that holds it (ulimit -v, the cgroup's)";
+    case STATUS_IO: return "look for a full or broken disk, or a limit that is reached (ulimit -n)";
+    case STATUS_NOT_FOUND: return "check the path, and that each of its folders is there";
+    default: return "";
+    }
+}
+
 /* "mlpd: SUBJECTMESSAGE; HINT" on one line. Messages quote foreign bytes; none of them may steer the terminal. */
 static void print_error(const char *subject, const struct error *err)
 {
     char line[PATH_MAX + sizeof err->message + sizeof err->hint];
-    int len = snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *err->hint ? "; " : "", err->hint);
+    const char *hint = hint_of(err);
+    int len = snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *hint ? "; " : "", hint);
     for (int i = 0; i < len && i < (int)sizeof line - 1; i++)
         if ((unsigned char)line[i] < ' ' || line[i] == 0x7F)
             line[i] = '?';

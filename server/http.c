@@ -116,6 +116,7 @@ enum status http_server_start(const struct http_options *options, const struct h
     if (status == STATUS_OK)
         status = start_threads(server, err);
     if (status != STATUS_OK) {
+        http_server_abandon(server); /* a loop may have begun to serve before another could not be started */
         http_server_free(server);
         return status;
     }
@@ -186,10 +187,19 @@ static bool has_work(const struct http_server *server)
     return false;
 }
 
+/* Whether a loop is still in a round that began before this phase, and may begin work in it. */
+static bool is_behind(const struct http_server *server, enum http_phase phase)
+{
+    for (size_t i = 0; i < server->loop_count; i++)
+        if (server->loops[i].running && atomic_load(&server->loops[i].phase_seen) < phase)
+            return true;
+    return false;
+}
+
 void http_server_abandon(struct http_server *server)
 {
     enter_phase(server, PHASE_ABANDONED);
-    while (has_work(server))
+    while (is_behind(server, PHASE_ABANDONED) || has_work(server))
         wait_a_step();
 }
 

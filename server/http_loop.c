@@ -83,11 +83,9 @@ static void close_gone(struct http_loop *loop)
 static void close_idle(struct http_loop *loop)
 {
     for (struct peer *peer = loop->peers[PEER_IDLE].first; peer && loop->now_ns - peer->since_ns >= GRACE_MS * MS;
-         peer = peer->next) {
-        char byte;
-        if (peer->verdict == PEER_KEPT && recvfrom(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0)
+         peer = peer->next)
+        if (peer->verdict == PEER_KEPT && peer_is_silent(peer))
             peer_shut(peer, PEER_EVICTED);
-    }
 }
 
 static void close_all(struct http_loop *loop)
@@ -197,6 +195,7 @@ static void *loop_main(void *argument)
 {
     struct http_loop *loop = argument;
     while (phase_of(loop) < PHASE_ENDED) {
+        atomic_store(&loop->phase_seen, atomic_load(&loop->server->phase));
         wait_for_work(loop);
         atomic_store_explicit(&loop->looked_ns, loop->now_ns, memory_order_relaxed);
         http_accept_inbox(loop);
@@ -231,8 +230,7 @@ bool http_loop_prepare(struct http_server *server, struct http_loop *loop)
     if (!loop->daemon || !watch(loop, loop->wake_fd, loop) ||
         !watch(loop, MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, NULL))
         return false;
-    http_listen(loop, true);
-    return true;
+    return http_listen(loop, true);
 }
 
 bool http_loop_start(struct http_loop *loop)

@@ -224,7 +224,7 @@ static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *conn
     if (peer->state == PEER_IDLE)
         http_request_began(peer); /* it came in one piece with the request before */
     if (!exchange)
-        return MHD_NO;
+        return http_respond_no_memory(peer);
     exchange->connection = connection;
     exchange->peer = peer;
     exchange->fd = peer->fd;

@@ -11,14 +11,21 @@
 static const char out_of_memory[] =
     "{\"error\":\"there is no memory for the answer\",\"hint\":\"send it again in a moment\"}\n";
 
+/* The answer for which there was no memory becomes one that needs none. */
+static void replace_failed(struct http_reply *reply)
+{
+    if (!reply->body.failed)
+        return;
+    reply->code = MHD_HTTP_SERVICE_UNAVAILABLE;
+    reply->content_type = "application/json";
+    reply->retry_after_s = 1;
+    reply->shared_body = out_of_memory;
+    reply->shared_body_len = sizeof out_of_memory - 1;
+}
+
 static struct MHD_Response *make_response(struct exchange *exchange, struct http_reply *reply)
 {
-    if (reply->body.failed) {
-        reply->code = MHD_HTTP_SERVICE_UNAVAILABLE;
-        reply->content_type = "application/json";
-        reply->shared_body = out_of_memory;
-        reply->shared_body_len = sizeof out_of_memory - 1;
-    }
+    replace_failed(reply);
     const void *data = reply->shared_body ? reply->shared_body : reply->body.data;
     exchange->reply_bytes = reply->shared_body ? reply->shared_body_len : reply->body.len;
     /* The bytes belong to the exchange, which outlives the response: on_completed comes last. */
@@ -67,6 +74,24 @@ static void add_headers(struct MHD_Response *response, const struct exchange *ex
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
+int http_respond_no_memory(struct peer *peer)
+{
+    struct error err;
+    error_set(&err, STATUS_NO_MEMORY, "there is no memory for the request");
+    error_hint(&err, "send it again in a moment");
+    peer->verdict = PEER_REFUSED;
+    peer->refusal_code = MHD_HTTP_SERVICE_UNAVAILABLE;
+    http_respond_raw(peer->fd, MHD_HTTP_SERVICE_UNAVAILABLE, &err);
+    return MHD_NO;
+}
+
+/* The library has no memory for the answer. */
+static int refuse_past_library(struct exchange *exchange, struct http_reply *reply)
+{
+    reply->code = MHD_HTTP_SERVICE_UNAVAILABLE;
+    return http_respond_no_memory(exchange->peer);
+}
+
 int http_respond(struct exchange *exchange)
 {
     struct http_reply *reply = exchange->stage == STAGE_EXPIRED ? &exchange->late : &exchange->request.reply;
@@ -75,12 +100,12 @@ int http_respond(struct exchange *exchange)
         return MHD_NO;
     struct MHD_Response *response = make_response(exchange, reply);
     if (!response)
-        return MHD_NO;
+        return refuse_past_library(exchange, reply);
     add_headers(response, exchange, reply);
     peer_move(exchange->peer, PEER_ANSWERING);
     enum MHD_Result queued = MHD_queue_response(exchange->connection, reply->code, response);
     MHD_destroy_response(response);
-    return queued;
+    return queued == MHD_YES ? MHD_YES : refuse_past_library(exchange, reply);
 }
 
 static const char *reason_of(unsigned code)
@@ -93,13 +118,18 @@ void http_respond_raw(int fd, unsigned code, const struct error *err)
 {
     struct http_request request = {0};
     struct http_reply *reply = &request.reply;
-    char head[256];
+    char head[384], id[REQUEST_ID_NEW_LEN + 1];
+    request_id_new(id);
     http_reply_error_code(&request, code, err);
+    replace_failed(reply);
+    const void *body = reply->shared_body ? reply->shared_body : reply->body.data;
+    size_t body_len = reply->shared_body ? reply->shared_body_len : reply->body.len;
     int len = snprintf(head, sizeof head,
-                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n",
-                       code, reason_of(code), reply->content_type, reply->body.len,
+                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nx-request-id: %s\r\n"
+                       "%sConnection: close\r\n\r\n",
+                       code, reason_of(code), reply->content_type, body_len, id,
                        reply->retry_after_s ? "Retry-After: 1\r\n" : "");
-    struct iovec parts[] = {{head, (size_t)len}, {reply->body.data, reply->body.len}};
+    struct iovec parts[] = {{head, (size_t)len}, {(void *)(uintptr_t)body, body_len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); /* what does not fit is not waited for */
     buffer_free(&reply->body);

@@ -66,6 +66,9 @@ struct http_loop {
     atomic_size_t outstanding; /* exchanges whose work is under way */
     _Atomic int64_t looked_ns; /* when its round began */
     atomic_bool listening;     /* the listeners are in epoll_fd */
+
+    /* As its round began: what an earlier phase allows is not begun any more. */
+    _Atomic enum http_phase phase_seen;
 };
 
 struct http_server {
@@ -113,8 +116,8 @@ bool http_has_place(struct peer *peer);
 /* The connection has ended: its place is free, and the peer is freed. */
 void http_forget(struct peer *peer);
 
-/* Puts the listeners into the loop's epoll, or takes them out. */
-void http_listen(struct http_loop *loop, bool wanted);
+/* Puts the listeners into the loop's epoll, or takes them out. False if they could not all be put in: then none is. */
+bool http_listen(struct http_loop *loop, bool wanted);
 
 /* ---- http_request.c ---- */
 
@@ -143,6 +146,10 @@ void http_refuse_fault(struct peer *peer);
 
 /* Queues the exchange's reply, or the late one if it has expired: MHD_YES, or MHD_NO, which closes the connection. */
 int http_respond(struct exchange *exchange);
+
+/* Sends a 503 past libmicrohttpd, which has no memory for the request, or there is none for the request's exchange. Returns
+ * MHD_NO, with which the handler closes the connection. */
+int http_respond_no_memory(struct peer *peer);
 
 /* Sends a whole answer past libmicrohttpd, to a client of which no request has been read whole, as far as the socket takes
  * it. */
