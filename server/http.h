@@ -95,7 +95,7 @@ struct http_request {
 enum http_progress {
     HTTP_ANSWERED, /* the reply is filled in */
     HTTP_GATHERED, /* loop_run runs the work at the end of this round; not for a body that is decoded on another thread */
-    HTTP_PENDING /* call start once the connection is suspended */
+    HTTP_PENDING /* call start, and suspend the connection unless that has ended the work */
 };
 
 /* The listeners on which a route is served, or-ed. */
