@@ -211,6 +211,10 @@ struct http_stats http_request_stats(const struct http_request *request);
 /* The work that `start` began has ended, well or not. Once for each HTTP_PENDING; any thread. */
 void http_request_complete(struct http_request *request);
 
+/* Runs, by loop_run, what has been gathered so far, without waiting for the round's end. Called by a decode that would answer
+ * HTTP_GATHERED, where there is no more room for it. */
+void http_request_run_gathered(const struct http_request *request);
+
 /* Sets gone[i] where the client of requests[i], which is pending, has closed or reset its connection. Any thread, for at most
  * some hundred at once. */
 void http_requests_find_gone(struct http_request *const *requests, size_t count, bool *gone);

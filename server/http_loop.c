@@ -176,19 +176,17 @@ static void wait_for_work(struct http_loop *loop)
     }
 }
 
-/* Runs the library, and what it gathers. While there is always more, the loop's own epoll has its turn too. */
+/* Runs the library, and what it gathers. While there is always more, the loop's own epoll has its turn too: the library, whose
+ * time-out is 0 then, sends what has just been computed when it is run next. */
 static void serve(struct http_loop *loop)
 {
-    const struct http_handlers *handlers = &loop->server->handlers;
     do {
         MHD_run(loop->daemon);
         if (!loop->gathered)
             return;
-        handlers->loop_run(loop->loop_state);
-        http_finish_round(loop);
+        http_run_gathered(loop);
         loop->now_ns = clock_now_ns();
     } while (loop->now_ns - loop->polled_ns < LOOK_MS * MS);
-    MHD_run(loop->daemon);
 }
 
 static void *loop_main(void *argument)

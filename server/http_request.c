@@ -371,10 +371,16 @@ void http_take_completed(struct http_loop *loop)
     }
 }
 
-void http_finish_round(struct http_loop *loop)
+void http_run_gathered(struct http_loop *loop)
 {
+    loop->server->handlers.loop_run(loop->loop_state);
     loop->round++;
     loop->gathered = 0;
+}
+
+void http_request_run_gathered(const struct http_request *request)
+{
+    http_run_gathered(((const struct exchange *)request)->loop);
 }
 
 static void write_late(struct exchange *exchange, unsigned code)

@@ -127,8 +127,8 @@ void http_request_began(struct peer *peer);
 /* Takes the exchanges whose work other threads have ended. */
 void http_take_completed(struct http_loop *loop);
 
-/* The gathered work has been done. */
-void http_finish_round(struct http_loop *loop);
+/* Runs the gathered work, whose requests may go on then. */
+void http_run_gathered(struct http_loop *loop);
 
 /* Answers what is pending and whose deadline has passed, and gives up what is pending and whose client has gone; all that is
  * pending in PHASE_ABANDONED. */
