@@ -152,11 +152,17 @@ static void predict_encode(struct http_request *request)
     prediction_write(prediction, &request->reply.body);
 }
 
-/* A large body is decoded on another thread than the loop's, where nothing can be gathered. */
+/* A large body is decoded on another thread than the loop's, where nothing can be gathered. Of thousands of connections that
+ * are ready at once the gathered work is run in pieces; what the queue would take off the loop, it costs it. */
 static bool is_gathered(struct http_request *request)
 {
     struct api_loop *loop = request->loop_state;
-    return loop->app->gathers && request->on_loop && gather_add(loop->gather, request->state);
+    if (!loop->app->gathers || !request->on_loop || !gather_takes(loop->gather, request->state))
+        return false;
+    if (gather_add(loop->gather, request->state))
+        return true;
+    http_request_run_gathered(request);
+    return gather_add(loop->gather, request->state);
 }
 
 static enum http_progress predict_decode(struct http_request *request)

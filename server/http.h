@@ -96,7 +96,7 @@ struct http_request {
 enum http_progress {
     HTTP_ANSWERED, /* the reply is filled in */
     HTTP_GATHERED, /* loop_run runs the work at the end of this round; not for a body that is decoded on another thread */
-    HTTP_PENDING /* call start once the connection is suspended */
+    HTTP_PENDING /* call start, and suspend the connection unless that has ended the work */
 };
 
 /* The listeners on which a route is served, or-ed. */
@@ -211,6 +211,10 @@ struct http_stats http_request_stats(const struct http_request *request);
 
 /* The work that `start` began has ended, well or not. Once for each HTTP_PENDING; any thread. */
 void http_request_complete(struct http_request *request);
+
+/* Runs, by loop_run, what has been gathered so far, without waiting for the round's end. Called by a decode that would answer
+ * HTTP_GATHERED, where there is no more room for it. */
+void http_request_run_gathered(const struct http_request *request);
 
 /* Sets gone[i] where the client of requests[i], which is pending, has closed or reset its connection. Any thread, for at most
  * some hundred at once. */

@@ -8,7 +8,9 @@
 #include "server/http_server.h"
 
 enum {
-    ACCEPT_MAX = 64,  /* connections, before others have their turn */
+    /* Connections that are accepted before others have their turn. With few of them those that wait would wait for many
+     * rounds, which are long where thousands of connections are busy. */
+    ACCEPT_MAX = 1024,
     PLACES_KEPT = 16, /* for health checks, or fewer where there are not many */
     REST_MS = 100,    /* without listening, when the system has no descriptor left */
     EVICT_LOOKS = 16, /* connections, of which one may be silent and give its place up */

@@ -25,8 +25,10 @@ enum {
     WAIT_PENDING_MS = 5, /* while requests are pending: a deadline is met as exactly as this */
     WAIT_ENDING_MS = 20, /* and while the end is waited for */
     GRACE_MS = 200,      /* at the end, for the next request of a connection that is kept alive */
-    LOOK_MS = 1,         /* a loop that always has work looks at its own epoll as often as this */
-    TICK_MS = 500,       /* between two looks for clients that have gone */
+    LOOK_MS =
+        1, /* a loop that always has work looks at its own epoll, and for what has expired, as often as this */
+    TICK_MS = 500, /* between two looks for clients that have gone */
+    FLOOD = 256,   /* connections that end between two looks, whose memory is worth giving back */
     EVENTS_MAX = 32,
 };
 
@@ -96,12 +98,30 @@ static void close_all(struct http_loop *loop)
                 peer_shut(peer, PEER_ABANDONED);
 }
 
+/* After a flood of connections. Their freed pieces lie between others, where free alone leaves them to the process. */
+static void give_back_memory(struct http_loop *loop)
+{
+    size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
+    if (loop->pool.flooded || loop->connections_most >= connections + FLOOD) {
+        malloc_trim(0);
+        loop->connections_most = connections;
+    }
+    loop->pool.flooded = false;
+}
+
 static void look_for_the_gone(struct http_loop *loop)
 {
     close_gone(loop);
-    if (loop->pool.flooded)
-        malloc_trim(0); /* the freed pieces lie between others, where free alone leaves them to the process */
-    loop->pool.flooded = false;
+    give_back_memory(loop);
+}
+
+/* As many requests may be pending as the queue holds, so not all of them are looked at in each of many short rounds. */
+static void expire(struct http_loop *loop)
+{
+    if (loop->now_ns - loop->expired_ns < LOOK_MS * MS && phase_of(loop) < PHASE_ABANDONED)
+        return;
+    loop->expired_ns = loop->now_ns;
+    http_expire_pending(loop);
 }
 
 static void keep_time(struct http_loop *loop)
@@ -114,7 +134,7 @@ static void keep_time(struct http_loop *loop)
     close_overdue(loop, PEER_READING, options->read_timeout_ns);
     close_overdue(loop, PEER_IDLE, options->idle_timeout_ns);
     close_overdue(loop, PEER_ANSWERING, options->idle_timeout_ns);
-    http_expire_pending(loop);
+    expire(loop);
     if (loop->accept_at_ns && loop->now_ns >= loop->accept_at_ns)
         loop->accept_at_ns = 0;
 }
@@ -176,19 +196,17 @@ static void wait_for_work(struct http_loop *loop)
     }
 }
 
-/* Runs the library, and what it gathers. While there is always more, the loop's own epoll has its turn too. */
+/* Runs the library, and what it gathers. While there is always more, the loop's own epoll has its turn too: the library, whose
+ * time-out is 0 then, sends what has just been computed when it is run next. */
 static void serve(struct http_loop *loop)
 {
-    const struct http_handlers *handlers = &loop->server->handlers;
     do {
         MHD_run(loop->daemon);
         if (!loop->gathered)
             return;
-        handlers->loop_run(loop->loop_state);
-        http_finish_round(loop);
+        http_run_gathered(loop);
         loop->now_ns = clock_now_ns();
     } while (loop->now_ns - loop->polled_ns < LOOK_MS * MS);
-    MHD_run(loop->daemon);
 }
 
 static void *loop_main(void *argument)

@@ -44,8 +44,11 @@ struct http_loop {
 
     int64_t now_ns;       /* as this round began */
     int64_t polled_ns;    /* when the loop last looked at its own epoll */
-    int64_t ticked_ns;    /* when it last looked after the time limits */
+    int64_t ticked_ns;    /* when it last looked for clients that have gone */
+    int64_t expired_ns;   /* when it last looked for pending requests that have expired */
     int64_t accept_at_ns; /* when it listens again, after the system had no descriptor left; 0: it listens */
+
+    size_t connections_most; /* since memory was last given back */
 
     struct peer *adopting;               /* that is being handed to libmicrohttpd */
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
@@ -130,8 +133,8 @@ void http_request_began(struct peer *peer);
 /* Takes the exchanges whose work other threads have ended. */
 void http_take_completed(struct http_loop *loop);
 
-/* The gathered work has been done. */
-void http_finish_round(struct http_loop *loop);
+/* Runs the gathered work, whose requests may go on then. */
+void http_run_gathered(struct http_loop *loop);
 
 /* Answers what is pending and whose deadline has passed, and gives up what is pending and whose client has gone; all that is
  * pending in PHASE_ABANDONED. */
