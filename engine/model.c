@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/file.h"
 #include "engine/model_json.h"
 #include "engine/model_layers.h"
+#include "engine/onnx.h"
 #include "engine/safetensors.h"
 #include "engine/tensor_text.h"
 
@@ -47,15 +49,9 @@ static enum status parse_structure_file(const char *file, struct module **ret, s
     return status == STATUS_OK ? status : file_error(file, status, err);
 }
 
-static enum status load_structure(const char *path, struct model *model, struct error *err)
+static enum status print_structure(struct model *model, struct error *err)
 {
-    char *file = file_join(path, "structure.txt");
-    if (!file)
-        return refuse_no_memory(err);
-    enum status status = parse_structure_file(file, &model->structure, err);
-    free(file);
-    if (status != STATUS_OK)
-        return status;
+    enum status status = STATUS_OK;
     char *text = structure_print(model->structure);
     if (!text || asprintf(&model->structure_text, "%s\n", text) < 0) {
         model->structure_text = NULL;
@@ -63,6 +59,48 @@ static enum status load_structure(const char *path, struct model *model, struct 
     }
     free(text);
     return status;
+}
+
+static enum status load_structure(const char *path, struct model *model, struct error *err)
+{
+    char *file = file_join(path, "structure.txt");
+    if (!file)
+        return refuse_no_memory(err);
+    enum status status = parse_structure_file(file, &model->structure, err);
+    free(file);
+    return status == STATUS_OK ? print_structure(model, err) : status;
+}
+
+/* Whether the folder has that file, readable or not. */
+static bool has_file(const char *path, const char *name)
+{
+    char *file = file_join(path, name);
+    bool found = file && access(file, F_OK) == 0;
+    free(file);
+    return found;
+}
+
+/* model.onnx says both structure and parameters. */
+static enum status load_onnx(const char *path, struct model *model, struct error *err)
+{
+    struct onnx_model read = {NULL};
+    char *file = file_join(path, "model.onnx");
+    if (!file)
+        return refuse_no_memory(err);
+    enum status status = onnx_read(file, &read, err);
+    free(file);
+    model->structure = read.structure;
+    model->state_dict = read.state_dict;
+    return status == STATUS_OK ? print_structure(model, err) : status;
+}
+
+/* The folder holds one file of parameters; where it holds several, model.safetensors is taken. */
+static enum status load_weights(const char *path, struct model *model, struct error *err)
+{
+    if (!has_file(path, "model.safetensors") && has_file(path, "model.onnx"))
+        return load_onnx(path, model, err);
+    enum status status = load_structure(path, model, err);
+    return status == STATUS_OK ? load_parameters(path, model, err) : status;
 }
 
 static enum status parse_json_file(const char *file, struct model *model, struct error *err)
@@ -144,9 +182,7 @@ static enum status load(const char *path, const char *name, const char *version,
     model->version = strdup(version);
     if (!model->name || !model->version)
         return refuse_no_memory(err);
-    enum status status = load_structure(path, model, err);
-    if (status == STATUS_OK)
-        status = load_parameters(path, model, err);
+    enum status status = load_weights(path, model, err);
     if (status == STATUS_OK)
         status = build_layers(path, model, err);
     if (status == STATUS_OK)
