@@ -94,8 +94,10 @@ static enum status check_parameters(const struct reading *reading, struct onnx_e
     *ret_bytes = bytes;
     if (bytes <= bytes_max)
         return STATUS_OK;
-    error_set(reading->err, STATUS_TOO_LARGE, "the parameters would need %zu bytes, at most %zu are given for a file "
-              "of this size", bytes, bytes_max);
+    error_set(reading->err, STATUS_TOO_LARGE,
+              "the parameters would need %zu bytes, at most %zu are given for a file "
+              "of this size",
+              bytes, bytes_max);
     return error_hint(reading->err, "many layers share one tensor; export the model with a tensor for each");
 }
 

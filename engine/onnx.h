@@ -25,8 +25,8 @@
 #include "engine/structure.h"
 
 struct onnx_model {
-    struct module *structure;      /* root: the module's class where the file says it, else Sequential */
-    struct state_dict *state_dict; /* weights as PyTorch has them, (out_features, in_features); indexed */
+    struct module *structure;            /* root: the module's class where the file says it, else Sequential */
+    struct state_dict *state_dict;       /* weights as PyTorch has them, (out_features, in_features); indexed */
     size_t input_shape[TENSOR_DIMS_MAX]; /* of a row, without the batch: {784} or {1, 28, 28} */
     size_t input_dims;                   /* 0 if the file leaves a size open */
 };

@@ -16,7 +16,8 @@
 #define RELU6_SHIFT "Relu6(Add(x,3))"
 #define CENTRED     "Sub(x,RowMean(x))"
 #define DEVIATION   "Sqrt(Add(RowMean([Pow(" CENTRED ",2)|Mul(" CENTRED "," CENTRED ")]),e))"
-#define NORMALISED  "[Div(" CENTRED "," DEVIATION ")|Mul(" CENTRED ",[Reciprocal(" DEVIATION ")|Div(1," DEVIATION ")])]"
+#define NORMALISED \
+    "[Div(" CENTRED "," DEVIATION ")|Mul(" CENTRED ",[Reciprocal(" DEVIATION ")|Div(1," DEVIATION ")])]"
 
 static const struct formula {
     const char *class_name, *arguments, *text;

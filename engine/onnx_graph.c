@@ -200,6 +200,8 @@ static enum status add_call(struct making *making, const Onnx__Function *functio
     struct onnx_scope *scope = NULL;
     if (depth == CALLS_DEEP_MAX)
         return refuse_call(making, call, "is called more than 16 deep, perhaps by itself");
+    if (making->scopes == ONNX_NODES_MAX)
+        return refuse_call(making, call, "is called, with others, more than 65536 times");
     if (call->n_input > function->n_input || call->n_output > function->n_output)
         return refuse_call(making, call, "is called with more inputs or outputs than it has");
     enum status status = open_scope(making, function, call, outer, &scope);
@@ -336,7 +338,8 @@ static enum status find_value(const struct making *making, const struct onnx_sco
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const struct onnx_value *value = &graph->values[index->sorted[middle]];
-        int order = value->scope != scope ? (value->scope->index < scope->index ? -1 : 1) : strcmp(value->name, name);
+        int order = value->scope != scope ? (value->scope->index < scope->index ? -1 : 1)
+                                          : strcmp(value->name, name);
         if (order == 0) {
             *ret = index->sorted[middle];
             break;

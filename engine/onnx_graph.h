@@ -42,8 +42,8 @@ struct onnx_value {
     const char *name;           /* "" for an output that nobody named */
     const Onnx__Tensor *tensor; /* of an initializer or a Constant, else NULL */
     int32_t node;               /* that gives it, or ONNX_NONE */
-    int32_t origin;             /* the value that Identity and casts between floats pass on, else the value itself */
-    int32_t alias;              /* a function's input or output stands for this value; ONNX_NONE for all others */
+    int32_t origin; /* the value that Identity and casts between floats pass on, else the value itself */
+    int32_t alias;  /* a function's input or output stands for this value; ONNX_NONE for all others */
     const struct onnx_scope *alias_scope; /* where the name below is looked up */
     const char *alias_name;               /* NULL if it is no alias; "" for an input that the call leaves out */
 };
@@ -51,7 +51,7 @@ struct onnx_value {
 struct onnx_node {
     const Onnx__Node *proto;
     const struct onnx_scope *scope;
-    const char *op;       /* "Gemm" */
+    const char *op;        /* "Gemm" */
     const int32_t *inputs; /* values */
     size_t input_count;
     int32_t first_output; /* its outputs are this value and the following ones */
@@ -63,9 +63,9 @@ struct onnx_graph {
     struct onnx_value *values;
     struct onnx_node *nodes;
     size_t value_count, node_count;
-    int32_t input, output;              /* the values that come in and go out: one each */
-    const Onnx__ValueInfo *input_info;  /* name, type and shape of the input */
-    struct onnx_graph_index *index;     /* values by name */
+    int32_t input, output;             /* the values that come in and go out: one each */
+    const Onnx__ValueInfo *input_info; /* name, type and shape of the input */
+    struct onnx_graph_index *index;    /* values by name */
 };
 
 /* Resolves all names. Refused: opsets out of range, a name that stands twice or nowhere, several inputs or outputs,

@@ -12,7 +12,8 @@
 enum { ARGUMENTS_MAX = 256 };
 
 static const char SUPPORTED[] =
-    "Gemm, MatMul, Add, Flatten, Reshape, Relu, LeakyRelu, Elu, Selu, Celu, Gelu, Sigmoid, Tanh, HardSigmoid, HardSwish, "
+    "Gemm, MatMul, Add, Flatten, Reshape, Relu, LeakyRelu, Elu, Selu, Celu, Gelu, Sigmoid, Tanh, HardSigmoid, "
+    "HardSwish, "
     "Softplus, Softsign, Clip, Mish, Swish, Softmax, LogSoftmax, Dropout, Identity, Cast, BatchNormalization and "
     "LayerNormalization are read, in a chain, and what exporters write in their place";
 
@@ -117,7 +118,8 @@ static bool is_constant(const struct reading *reading, int32_t value)
     return value != ONNX_NONE && reading->facts[value].kind == ONNX_CONSTANT;
 }
 
-static struct onnx_parameter *add_parameter(struct onnx_layer *layer, const char *suffix, int32_t value, size_t dims)
+static struct onnx_parameter *add_parameter(struct onnx_layer *layer, const char *suffix, int32_t value,
+                                            size_t dims)
 {
     struct onnx_parameter *parameter = &layer->parameters[layer->parameter_count++];
     *parameter = (struct onnx_parameter){.suffix = suffix, .value = value, .scale = 1, .dims = dims};
@@ -313,8 +315,8 @@ static enum status read_layer_norm(const struct reading *reading, struct onnx_la
         return status;
     layer->class_name = "LayerNorm";
     print_double((double)onnx_node_float(node, "epsilon", 1e-5f), ONNX_FLOAT, eps);
-    return set_arguments(reading, layer, "%s, eps=%s, elementwise_affine=True, bias=%s", row_shape(rows, shape), eps,
-                         bias == ONNX_NONE ? "False" : "True");
+    return set_arguments(reading, layer, "%s, eps=%s, elementwise_affine=True, bias=%s", row_shape(rows, shape),
+                         eps, bias == ONNX_NONE ? "False" : "True");
 }
 
 /* ---- Activations ---- */
@@ -325,7 +327,9 @@ static enum status read_alpha(const struct reading *reading, struct onnx_layer *
     static const struct {
         const char *op, *class_name, *argument;
         float otherwise;
-    } rows[] = {{"LeakyRelu", "LeakyReLU", "negative_slope", 0.01f}, {"Elu", "ELU", "alpha", 1}, {"Celu", "CELU", "alpha", 1}};
+    } rows[] = {{"LeakyRelu", "LeakyReLU", "negative_slope", 0.01f},
+                {"Elu", "ELU", "alpha", 1},
+                {"Celu", "CELU", "alpha", 1}};
     size_t i = 0;
     while (!onnx_node_is(reading->node, rows[i].op))
         i++;
@@ -352,7 +356,8 @@ static enum status read_selu(const struct reading *reading, struct onnx_layer *l
 
 static enum status read_hard_sigmoid(const struct reading *reading, struct onnx_layer *layer)
 {
-    float alpha = onnx_node_float(reading->node, "alpha", 0.2f), beta = onnx_node_float(reading->node, "beta", 0.5f);
+    float alpha = onnx_node_float(reading->node, "alpha", 0.2f),
+          beta = onnx_node_float(reading->node, "beta", 0.5f);
     layer->class_name = "Hardsigmoid";
     if (is_near(alpha, 1.0f / 6.0f) && is_near(beta, 0.5f))
         return STATUS_OK;
@@ -467,8 +472,9 @@ static const struct operator_row *find_operator(const struct onnx_node *node)
 /* Operators of which only a whole form is a layer. */
 static bool is_part_of_forms(const struct onnx_node *node)
 {
-    static const char *const parts[] = {"Mul", "Div", "Sub", "Erf", "Pow", "Sqrt", "Exp", "Log", "Neg", "Abs", "Where",
-                                        "Greater", "Min", "Max", "ReduceMean", "Reciprocal", "Transpose"};
+    static const char *const parts[] = {"Mul", "Div", "Sub",        "Erf",        "Pow",      "Sqrt",
+                                        "Exp", "Log", "Neg",        "Abs",        "Where",    "Greater",
+                                        "Min", "Max", "ReduceMean", "Reciprocal", "Transpose"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (onnx_node_is(node, parts[i]))
             return true;
@@ -479,7 +485,8 @@ static enum status read_operator(const struct reading *reading, struct onnx_laye
 {
     const struct operator_row *row = find_operator(reading->node);
     if (!row && is_part_of_forms(reading->node))
-        return refuse(reading, "ends no layer that is served: the nodes around it are no activation and no LayerNorm");
+        return refuse(reading,
+                      "ends no layer that is served: the nodes around it are no activation and no LayerNorm");
     if (!row)
         return refuse(reading, "is of a type that is not served");
     layer->input = onnx_node_input(reading->node, 0);

@@ -25,10 +25,10 @@ struct onnx_parameter {
 };
 
 struct onnx_layer {
-    const char *class_name; /* "Linear" */
-    const char *arguments;  /* "in_features=784, out_features=10, bias=True" */
+    const char *class_name;       /* "Linear" */
+    const char *arguments;        /* "in_features=784, out_features=10, bias=True" */
     const struct onnx_node *node; /* the last of its nodes */
-    int32_t input, output;  /* values */
+    int32_t input, output;        /* values */
     struct onnx_parameter parameters[ONNX_PARAMETERS_MAX];
     size_t parameter_count;
 };

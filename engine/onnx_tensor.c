@@ -349,7 +349,8 @@ enum status onnx_tensor_check(const Onnx__Tensor *tensor, size_t count, const ch
     }
     if (tensor->data_location == EXTERNAL)
         return check_external(tensor, count, folder, ret_external, err);
-    size_t raw = tensor->raw_data.len, typed = typed_count(tensor), bytes = count * element_bytes(tensor->data_type);
+    size_t raw = tensor->raw_data.len, typed = typed_count(tensor),
+           bytes = count * element_bytes(tensor->data_type);
     if (raw > 0 ? raw != bytes : typed != count)
         return refuse(tensor, err, "its shape needs %zu elements, %zu bytes; it holds %zu %s", count, bytes,
                       raw > 0 ? raw : typed, raw > 0 ? "bytes" : "elements");
