@@ -443,7 +443,7 @@ def refused(rng):
         yield name, odd, what
     loop = helper.make_function("local", "Loop", ["i"], ["o"], [N("Loop", ["i"], ["o"], domain="local")], [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)])
     yield "calls-itself", make([N("Loop", ["x"], ["y"], domain="local")], [], functions=[loop]), "is called more than 16 deep"
-    for name, entries, what in (("external-absolute", {"location": "/etc/passwd"}, "outside the model's folder"), ("external-above", {"location": "../conv.onnx"}, "outside the model's folder"),
+    for name, entries, what in (("external-absolute", {"location": "/etc/passwd"}, "outside the model's folder"), ("external-above", {"location": "../hand-no-names.onnx"}, "outside the model's folder"),
                                 ("external-missing", {"location": "nowhere.bin"}, "which is not there"), ("external-beyond", {"location": "conv.onnx", "offset": "99999"}, "its external data would be bytes 99999"),
                                 ("external-length", {"location": "conv.onnx", "length": "3"}, "its external data has 3"), ("external-negative", {"location": "conv.onnx", "offset": "-8"}, "is no number of bytes"),
                                 ("external-nowhere", {}, "the file says no location")):
