@@ -124,7 +124,7 @@ $(GENERATED).c: engine/onnx_schema.proto
 	$(Q)protoc-c --proto_path=. --c_out=build/generated $<
 $(GENERATED).h: $(GENERATED).c
 
-ONNX_OBJECTS := $(filter engine/onnx% tests/%onnx%,$(EVERY_SOURCE:.c=.o))
+ONNX_OBJECTS := $(foreach object,$(EVERY_SOURCE:.c=.o),$(if $(findstring onnx,$(object)),$(object)))
 $(ONNX_OBJECTS:%=$(B)/%) $(ONNX_OBJECTS:%=build/fuzz/%): | $(GENERATED).h
 $(ONNX_OBJECTS:%.o=build/tidy/%.ok): | $(GENERATED).h
 
