@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "engine/onnx_tensor.h"
-#include "engine/utf8.h"
 
 enum { CALLS_DEEP_MAX = 16, FUNCTIONS_MAX = 1024, NAME_SHOWN_MAX = 80, VALUES_MAX = 8 * ONNX_NODES_MAX };
 
@@ -33,23 +32,6 @@ static const char *text_of(const char *text)
 }
 
 /* ---- Names in errors ---- */
-
-int onnx_name_shown(const char *name, size_t max)
-{
-    size_t len = strlen(name);
-    int shown = utf8_cut(name, len, max);
-    return utf8_is_printable(name, (size_t)shown) ? shown : 0;
-}
-
-const char *onnx_node_text(const struct onnx_node *node, char dst[ONNX_TEXT_MAX])
-{
-    const char *name = text_of(node->proto->name), *domain = text_of(node->proto->domain);
-    if (!*name && node->proto->n_output > 0)
-        name = node->proto->output[0];
-    snprintf(dst, ONNX_TEXT_MAX, "%.*s%s%.*s \"%.*s\"", onnx_name_shown(domain, 24), domain, *domain ? "::" : "",
-             onnx_name_shown(node->op, 32), node->op, onnx_name_shown(name, 64), name);
-    return dst;
-}
 
 static enum status refuse_name(const struct making *making, const char *what, const char *name)
 {
@@ -134,16 +116,11 @@ static enum status append_node(struct making *making, const Onnx__Node *proto, c
 
 /* ---- Operator sets ---- */
 
-static bool is_standard_domain(const char *domain)
-{
-    return !domain || !*domain || strcmp(domain, "ai.onnx") == 0;
-}
-
 /* The version of ONNX's own operators; 0 if the list names none. */
 static int64_t find_opset(Onnx__OperatorSet *const *sets, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (is_standard_domain(sets[i]->domain))
+        if (onnx_domain_is_standard(sets[i]->domain))
             return sets[i]->version;
     return 0;
 }
@@ -486,59 +463,4 @@ const struct onnx_node *onnx_graph_producer(const struct onnx_graph *graph, int3
 int32_t onnx_graph_origin(const struct onnx_graph *graph, int32_t value)
 {
     return value == ONNX_NONE ? ONNX_NONE : graph->values[value].origin;
-}
-
-int32_t onnx_node_input(const struct onnx_node *node, size_t i)
-{
-    return i < node->input_count ? node->inputs[i] : ONNX_NONE;
-}
-
-bool onnx_node_is(const struct onnx_node *node, const char *op)
-{
-    return strcmp(node->op, op) == 0 && is_standard_domain(node->proto->domain);
-}
-
-/* ---- Attributes ---- */
-
-static const Onnx__Attribute *find_attribute(Onnx__Attribute *const *attributes, size_t count, const char *name)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(text_of(attributes[i]->name), name) == 0)
-            return attributes[i];
-    return NULL;
-}
-
-/* An attribute inside a function may say that it is one of the call's; so may the call's, in its turn. */
-const Onnx__Attribute *onnx_node_attribute(const struct onnx_node *node, const char *name)
-{
-    const struct onnx_scope *scope = node->scope;
-    const Onnx__Attribute *found = find_attribute(node->proto->attribute, node->proto->n_attribute, name);
-    while (found && found->ref_attr_name && *found->ref_attr_name && scope->call) {
-        const char *outer = found->ref_attr_name;
-        found = find_attribute(scope->call->attribute, scope->call->n_attribute, outer);
-        if (!found)
-            return find_attribute(scope->function->attribute_proto, scope->function->n_attribute_proto, outer);
-        scope = scope->outer;
-    }
-    return found;
-}
-
-int64_t onnx_node_int(const struct onnx_node *node, const char *name, int64_t otherwise)
-{
-    const Onnx__Attribute *found = onnx_node_attribute(node, name);
-    return found ? found->i : otherwise;
-}
-
-float onnx_node_float(const struct onnx_node *node, const char *name, float otherwise)
-{
-    const Onnx__Attribute *found = onnx_node_attribute(node, name);
-    return found ? found->f : otherwise;
-}
-
-bool onnx_node_says(const struct onnx_node *node, const char *name, const char *text, bool otherwise)
-{
-    const Onnx__Attribute *found = onnx_node_attribute(node, name);
-    if (!found)
-        return otherwise;
-    return found->s.len == strlen(text) && memcmp(found->s.data, text, found->s.len) == 0;
 }

@@ -8,6 +8,7 @@
 
 #include "engine/onnx_forms.h"
 #include "engine/onnx_tensor.h"
+#include "engine/python_float.h"
 
 enum { ARGUMENTS_MAX = 256 };
 
@@ -49,37 +50,6 @@ static enum status refuse_memory(const struct reading *reading)
 }
 
 /* ---- Texts ---- */
-
-/* The fewest digits that read back to the same number. */
-static void shortest_digits(double value, int32_t type, char dst[32])
-{
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(dst, 32, "%.*e", digits - 1, value);
-        if (type == ONNX_DOUBLE ? strtod(dst, NULL) == value : strtof(dst, NULL) == (float)value)
-            return;
-    }
-}
-
-/* Python writes an exponent below 1e-4 and from 1e16 on. */
-const char *onnx_layers_python_float(double value, int32_t type, char dst[32])
-{
-    char text[32];
-    shortest_digits(value, type, text);
-    char *mark = strchr(text, 'e');
-    int exponent = (int)strtol(mark + 1, NULL, 10), digits = (int)(mark - text) - (text[0] == '-');
-    if (digits > 1)
-        digits--; /* the point */
-    if (exponent < -4 || exponent >= 16)
-        snprintf(dst, 32, "%s", text);
-    else
-        snprintf(dst, 32, "%.*f", digits - 1 - exponent > 1 ? digits - 1 - exponent : 1, strtod(text, NULL));
-    return dst;
-}
-
-static const char *print_double(double value, int32_t type, char dst[32])
-{
-    return onnx_layers_python_float(value, type, dst);
-}
 
 static enum status set_arguments(const struct reading *reading, struct onnx_layer *layer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -261,7 +231,7 @@ static enum status read_reshape(const struct reading *reading, struct onnx_layer
 static enum status read_batch_norm(const struct reading *reading, struct onnx_layer *layer)
 {
     static const char *const suffixes[] = {"weight", "bias", "running_mean", "running_var"};
-    char eps[32];
+    char eps[PYTHON_FLOAT_BYTES];
     const struct onnx_node *node = reading->node;
     int32_t mean = origin_of_input(reading, 3);
     if (onnx_node_int(node, "training_mode", 0) != 0)
@@ -275,7 +245,7 @@ static enum status read_batch_norm(const struct reading *reading, struct onnx_la
     if (status != STATUS_OK)
         return status;
     layer->class_name = "BatchNorm1d";
-    print_double((double)onnx_node_float(node, "epsilon", 1e-5f), ONNX_FLOAT, eps);
+    python_float_text((double)onnx_node_float(node, "epsilon", 1e-5f), true, eps);
     return set_arguments(reading, layer,
                          "%zu, eps=%s, momentum=0.1, affine=True, bias=True, track_running_stats=True", features,
                          eps);
@@ -301,7 +271,7 @@ static enum status add_norm_vectors(const struct reading *reading, struct onnx_l
 
 static enum status read_layer_norm(const struct reading *reading, struct onnx_layer *layer)
 {
-    char eps[32], shape[ARGUMENTS_MAX];
+    char eps[PYTHON_FLOAT_BYTES], shape[ARGUMENTS_MAX];
     const struct onnx_node *node = reading->node;
     const struct onnx_fact *rows = &reading->facts[origin_of_input(reading, 0)];
     int64_t axis = onnx_node_int(node, "axis", -1);
@@ -314,7 +284,7 @@ static enum status read_layer_norm(const struct reading *reading, struct onnx_la
     if (status != STATUS_OK)
         return status;
     layer->class_name = "LayerNorm";
-    print_double((double)onnx_node_float(node, "epsilon", 1e-5f), ONNX_FLOAT, eps);
+    python_float_text((double)onnx_node_float(node, "epsilon", 1e-5f), true, eps);
     return set_arguments(reading, layer, "%s, eps=%s, elementwise_affine=True, bias=%s", row_shape(rows, shape),
                          eps, bias == ONNX_NONE ? "False" : "True");
 }
@@ -323,7 +293,7 @@ static enum status read_layer_norm(const struct reading *reading, struct onnx_la
 
 static enum status read_alpha(const struct reading *reading, struct onnx_layer *layer)
 {
-    char alpha[32];
+    char alpha[PYTHON_FLOAT_BYTES];
     static const struct {
         const char *op, *class_name, *argument;
         float otherwise;
@@ -334,7 +304,7 @@ static enum status read_alpha(const struct reading *reading, struct onnx_layer *
     while (!onnx_node_is(reading->node, rows[i].op))
         i++;
     layer->class_name = rows[i].class_name;
-    print_double((double)onnx_node_float(reading->node, "alpha", rows[i].otherwise), ONNX_FLOAT, alpha);
+    python_float_text((double)onnx_node_float(reading->node, "alpha", rows[i].otherwise), true, alpha);
     return set_arguments(reading, layer, "%s=%s", rows[i].argument, alpha);
 }
 
@@ -384,7 +354,7 @@ static enum status read_swish(const struct reading *reading, struct onnx_layer *
 static enum status read_clip(const struct reading *reading, struct onnx_layer *layer)
 {
     struct onnx_number min, max;
-    char low[32], high[32];
+    char low[PYTHON_FLOAT_BYTES], high[PYTHON_FLOAT_BYTES];
     if (!onnx_form_clip(reading->graph, reading->facts, reading->node, &min, &max))
         return refuse(reading, "has bounds that are no constant numbers");
     bool from_zero = min.is_set && min.value == 0;
@@ -395,8 +365,9 @@ static enum status read_clip(const struct reading *reading, struct onnx_layer *l
     if (!min.is_set || !max.is_set || !(min.value < max.value))
         return refuse(reading, "has not a lower and a higher bound");
     layer->class_name = "Hardtanh";
-    return set_arguments(reading, layer, "min_val=%s, max_val=%s", print_double(min.value, min.type, low),
-                         print_double(max.value, max.type, high));
+    return set_arguments(reading, layer, "min_val=%s, max_val=%s",
+                         python_float_text(min.value, min.type != ONNX_DOUBLE, low),
+                         python_float_text(max.value, max.type != ONNX_DOUBLE, high));
 }
 
 static enum status read_softmax(const struct reading *reading, struct onnx_layer *layer)
@@ -410,7 +381,7 @@ static enum status read_softmax(const struct reading *reading, struct onnx_layer
 /* Of the drawing of numbers that training does nothing is left; its mask may not be asked for. */
 static enum status read_dropout(const struct reading *reading, struct onnx_layer *layer)
 {
-    char ratio[32];
+    char ratio[PYTHON_FLOAT_BYTES];
     struct onnx_number p = {.value = (double)onnx_node_float(reading->node, "ratio", 0.5f), .type = ONNX_FLOAT};
     int32_t training = origin_of_input(reading, 2);
     const struct onnx_fact *fact = is_constant(reading, training) ? &reading->facts[training] : NULL;
@@ -422,7 +393,8 @@ static enum status read_dropout(const struct reading *reading, struct onnx_layer
     if (onnx_node_input(reading->node, 1) != ONNX_NONE)
         onnx_form_number(reading->graph, reading->facts, onnx_node_input(reading->node, 1), &p);
     layer->class_name = "Dropout";
-    return set_arguments(reading, layer, "p=%s, inplace=False", print_double(p.value, p.type, ratio));
+    return set_arguments(reading, layer, "p=%s, inplace=False",
+                         python_float_text(p.value, p.type != ONNX_DOUBLE, ratio));
 }
 
 /* ---- Operators ---- */
@@ -516,7 +488,7 @@ static enum status fill_arguments(const struct reading *reading, struct onnx_lay
         if (*p == 'N')
             row_shape(&reading->facts[form->x], number);
         else
-            print_double(form->numbers[*p - 'a'].value, form->numbers[*p - 'a'].type, number);
+            python_float_text(form->numbers[*p - 'a'].value, form->numbers[*p - 'a'].type != ONNX_DOUBLE, number);
         at += (size_t)snprintf(text + at, sizeof text - at, "%s", number);
         if (at >= sizeof text)
             return refuse(reading, "has arguments that are too long");

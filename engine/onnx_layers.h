@@ -42,8 +42,4 @@ struct onnx_layers {
 enum status onnx_layers_create(const struct onnx_graph *graph, const struct onnx_fact *facts,
                                struct onnx_layers *ret, struct error *err);
 
-/* The number as Python writes it: "0.01", "1e-05", "20.0"; the shortest text that reads back to the same float32 (or
- * float64, for ONNX_DOUBLE). Returns dst. */
-const char *onnx_layers_python_float(double value, int32_t type, char dst[32]);
-
 #endif

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 enum { EXTERNAL = 1, PIECE_BYTES = 64 << 10, LOCATION_SHOWN_MAX = 100 };
 
+static const double WHOLE_MAX = 9007199254740992.0; /* 2^53: beyond it a float64 skips whole numbers */
 static const size_t EXTERNAL_BYTES_MAX = (size_t)1 << 40;
 
 static const char EXPORT_HINT[] = "copy the model with all its files again, or export it again";
@@ -194,7 +196,7 @@ bool onnx_tensor_whole(const Onnx__Tensor *tensor, size_t i, int64_t *ret)
             *ret = narrow;
         return true;
     }
-    if (!onnx_tensor_double(tensor, i, &number) || !(number >= -0x1p53 && number <= 0x1p53))
+    if (!onnx_tensor_double(tensor, i, &number) || !(fabs(number) <= WHOLE_MAX))
         return false;
     *ret = (int64_t)number;
     return (double)*ret == number;
