@@ -3,22 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/onnx_numbers.h"
 #include "engine/onnx_tensor.h"
-
-/* A step over one node: what is known of its first output. */
-struct step {
-    const struct onnx_graph *graph;
-    const struct onnx_fact *facts;
-    const struct onnx_node *node;
-};
-
-static const struct onnx_fact NOTHING = {.kind = ONNX_NOTHING};
-
-static const struct onnx_fact *input_of(const struct step *step, size_t i)
-{
-    int32_t value = onnx_graph_origin(step->graph, onnx_node_input(step->node, i));
-    return value == ONNX_NONE ? &NOTHING : &step->facts[value];
-}
 
 int64_t onnx_fact_row_elements(const struct onnx_fact *rows)
 {
@@ -37,154 +23,6 @@ size_t onnx_fact_elements(const struct onnx_fact *constant)
     return count;
 }
 
-/* ---- Whole numbers ---- */
-
-/* The fact as whole numbers: it may be a constant vector of a few. */
-static bool as_numbers(const struct onnx_fact *fact, struct onnx_fact *ret)
-{
-    if (fact->kind == ONNX_NUMBERS) {
-        *ret = *fact;
-        return true;
-    }
-    if (fact->kind != ONNX_CONSTANT || fact->dims > 1 || onnx_fact_elements(fact) > TENSOR_DIMS_MAX)
-        return false;
-    *ret = (struct onnx_fact){.kind = ONNX_NUMBERS, .is_scalar = fact->dims == 0, .dims = onnx_fact_elements(fact)};
-    for (size_t i = 0; i < ret->dims; i++)
-        if (!onnx_tensor_whole(fact->tensor, fact->filled ? 0 : i, &ret->sizes[i]))
-            return false;
-    return true;
-}
-
-static bool input_numbers(const struct step *step, size_t i, struct onnx_fact *ret)
-{
-    return as_numbers(input_of(step, i), ret);
-}
-
-/* Axes, starts or ends: an input, or an attribute before `opset`. */
-static bool numbers_or_attribute(const struct step *step, size_t i, const char *name, struct onnx_fact *ret)
-{
-    const Onnx__Attribute *attribute = onnx_node_attribute(step->node, name);
-    if (onnx_node_input(step->node, i) != ONNX_NONE)
-        return input_numbers(step, i, ret);
-    if (!attribute || attribute->n_ints > TENSOR_DIMS_MAX)
-        return false;
-    *ret = (struct onnx_fact){.kind = ONNX_NUMBERS, .dims = attribute->n_ints};
-    for (size_t k = 0; k < attribute->n_ints; k++)
-        ret->sizes[k] = attribute->ints[k];
-    return true;
-}
-
-static bool is_known(int64_t number)
-{
-    return number != ONNX_BATCH && number != ONNX_UNKNOWN;
-}
-
-/* ONNX's Mod of whole numbers has the divisor's sign. */
-static bool combine(char op, int64_t a, int64_t b, int64_t *ret)
-{
-    if (op == '+' && is_known(a) && is_known(b))
-        return !__builtin_add_overflow(a, b, ret);
-    if (op == '-' && is_known(a) && is_known(b))
-        return !__builtin_sub_overflow(a, b, ret);
-    if (op == '*' && (a == 1 || b == 1)) {
-        *ret = a == 1 ? b : a;
-        return true;
-    }
-    if (!is_known(a) || !is_known(b))
-        return false;
-    if (op == '*')
-        return !__builtin_mul_overflow(a, b, ret);
-    if (b == 0 || b == -1)
-        return false;
-    *ret = op == '/' ? a / b : (a % b + b) % b;
-    return true;
-}
-
-static struct onnx_fact combine_numbers(const struct step *step, char op)
-{
-    struct onnx_fact a, b, result;
-    if (!input_numbers(step, 0, &a) || !input_numbers(step, 1, &b))
-        return NOTHING;
-    if (a.dims != b.dims && a.dims != 1 && b.dims != 1)
-        return NOTHING;
-    result = a.dims >= b.dims ? a : b;
-    result.is_scalar = a.is_scalar && b.is_scalar;
-    for (size_t i = 0; i < result.dims; i++)
-        if (!combine(op, a.sizes[a.dims == 1 ? 0 : i], b.sizes[b.dims == 1 ? 0 : i], &result.sizes[i]))
-            return NOTHING;
-    return result;
-}
-
-static struct onnx_fact step_cast(const struct step *step)
-{
-    struct onnx_fact numbers;
-    return input_numbers(step, 0, &numbers) ? numbers : NOTHING;
-}
-
-static struct onnx_fact step_shape(const struct step *step)
-{
-    const struct onnx_fact *input = input_of(step, 0);
-    struct onnx_fact result = {.kind = ONNX_NUMBERS};
-    int64_t dims = (int64_t)input->dims, start = onnx_node_int(step->node, "start", 0);
-    int64_t end = onnx_node_int(step->node, "end", dims);
-    start = start < 0 ? start + dims : start;
-    end = end < 0 ? end + dims : end > dims ? dims : end;
-    if ((input->kind != ONNX_ROWS && input->kind != ONNX_CONSTANT) || start < 0)
-        return NOTHING;
-    for (int64_t i = start; i < end; i++)
-        result.sizes[result.dims++] = input->sizes[i];
-    return result;
-}
-
-static struct onnx_fact step_gather(const struct step *step)
-{
-    struct onnx_fact data, at, result;
-    if (!input_numbers(step, 0, &data) || !input_numbers(step, 1, &at) || data.is_scalar)
-        return NOTHING;
-    result = at;
-    for (size_t i = 0; i < at.dims; i++) {
-        int64_t k = at.sizes[i] < 0 ? at.sizes[i] + (int64_t)data.dims : at.sizes[i];
-        if (k < 0 || k >= (int64_t)data.dims)
-            return NOTHING;
-        result.sizes[i] = data.sizes[k];
-    }
-    return result;
-}
-
-static int64_t clamp_to(int64_t at, int64_t count)
-{
-    at = at < 0 && at >= -count ? at + count : at;
-    return at < 0 ? 0 : at > count ? count : at;
-}
-
-/* A part of a vector, with step 1. */
-static struct onnx_fact step_slice(const struct step *step)
-{
-    struct onnx_fact data, starts, ends, steps, result = {.kind = ONNX_NUMBERS};
-    if (!input_numbers(step, 0, &data) || !numbers_or_attribute(step, 1, "starts", &starts) ||
-        !numbers_or_attribute(step, 2, "ends", &ends) || starts.dims != 1 || ends.dims != 1 || data.is_scalar)
-        return NOTHING;
-    if (onnx_node_input(step->node, 4) != ONNX_NONE &&
-        (!input_numbers(step, 4, &steps) || steps.dims != 1 || steps.sizes[0] != 1))
-        return NOTHING;
-    int64_t count = (int64_t)data.dims, end = clamp_to(ends.sizes[0], count);
-    for (int64_t i = clamp_to(starts.sizes[0], count); i < end; i++)
-        result.sizes[result.dims++] = data.sizes[i];
-    return result;
-}
-
-static struct onnx_fact step_concat(const struct step *step)
-{
-    struct onnx_fact part, result = {.kind = ONNX_NUMBERS};
-    for (size_t i = 0; i < step->node->input_count; i++) {
-        if (!input_numbers(step, i, &part) || part.is_scalar || result.dims + part.dims > TENSOR_DIMS_MAX)
-            return NOTHING;
-        for (size_t k = 0; k < part.dims; k++)
-            result.sizes[result.dims++] = part.sizes[k];
-    }
-    return result;
-}
-
 /* ---- Reshaping ---- */
 
 /* Puts the size that a -1 stands for into `result`. */
@@ -195,12 +33,13 @@ static bool infer_size(const struct onnx_fact *input, struct onnx_fact *result, 
     for (size_t i = 0; i < input->dims; i++) {
         batch_in |= input->sizes[i] == ONNX_BATCH;
         if (input->sizes[i] == ONNX_UNKNOWN ||
-            (is_known(input->sizes[i]) && __builtin_mul_overflow(all, input->sizes[i], &all)))
+            (onnx_number_is_known(input->sizes[i]) && __builtin_mul_overflow(all, input->sizes[i], &all)))
             return false;
     }
     for (size_t i = 0; i < result->dims; i++) {
         batch_out |= i != hole && result->sizes[i] == ONNX_BATCH;
-        if (i != hole && is_known(result->sizes[i]) && __builtin_mul_overflow(others, result->sizes[i], &others))
+        if (i != hole && onnx_number_is_known(result->sizes[i]) &&
+            __builtin_mul_overflow(others, result->sizes[i], &others))
             return false;
     }
     if (others <= 0 || all % others != 0 || (batch_in && !batch_out && all != others) || batch_in < batch_out)
@@ -224,19 +63,19 @@ static struct onnx_fact reshape(const struct onnx_fact *input, const struct onnx
     for (size_t i = 0; i < target->dims; i++) {
         int64_t size = target->sizes[i];
         if (size == -1 && hole != SIZE_MAX)
-            return NOTHING;
+            return ONNX_FACT_NOTHING;
         if (size == -1)
             hole = i;
         else if (size == 0 && !zero_is_zero && i < input->dims)
             size = input->sizes[i];
-        if (is_known(size) && size < -1)
-            return NOTHING;
+        if (onnx_number_is_known(size) && size < -1)
+            return ONNX_FACT_NOTHING;
         result.sizes[i] = size;
     }
     if (hole != SIZE_MAX && is_open_flattening(input, &result, hole))
         result.sizes[hole] = ONNX_UNKNOWN;
     else if (hole != SIZE_MAX && !infer_size(input, &result, hole))
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     return result;
 }
 
@@ -244,36 +83,37 @@ static struct onnx_fact reshape(const struct onnx_fact *input, const struct onnx
 static struct onnx_fact check_reshaped(const struct onnx_fact *input, struct onnx_fact result)
 {
     if (input->kind == ONNX_CONSTANT)
-        return !input->transposed && onnx_fact_elements(&result) == onnx_fact_elements(input) ? result : NOTHING;
+        return !input->transposed && onnx_fact_elements(&result) == onnx_fact_elements(input) ? result
+                                                                                              : ONNX_FACT_NOTHING;
     bool keeps = result.dims > 0 && result.sizes[0] == input->sizes[0] &&
                  onnx_fact_row_elements(&result) == onnx_fact_row_elements(input);
-    return keeps ? result : NOTHING;
+    return keeps ? result : ONNX_FACT_NOTHING;
 }
 
-static struct onnx_fact step_reshape(const struct step *step)
+static struct onnx_fact step_reshape(const struct onnx_step *step)
 {
-    const struct onnx_fact *input = input_of(step, 0);
+    const struct onnx_fact *input = onnx_step_input(step, 0);
     struct onnx_fact target;
-    if (!input_numbers(step, 1, &target) || target.is_scalar)
-        return NOTHING;
+    if (!onnx_numbers_of_input(step, 1, &target) || target.is_scalar)
+        return ONNX_FACT_NOTHING;
     if (input->kind == ONNX_NUMBERS || input->kind == ONNX_CONSTANT) {
         struct onnx_fact numbers; /* [n] to [1] and the like */
-        if (as_numbers(input, &numbers) && numbers.dims == 1 && target.dims == 1) {
+        if (onnx_numbers_of(input, &numbers) && numbers.dims == 1 && target.dims == 1) {
             numbers.is_scalar = false;
             return numbers;
         }
     }
     if (input->kind != ONNX_ROWS && input->kind != ONNX_CONSTANT)
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     return check_reshaped(input, reshape(input, &target, onnx_node_int(step->node, "allowzero", 0) != 0));
 }
 
-static struct onnx_fact step_flatten(const struct step *step)
+static struct onnx_fact step_flatten(const struct onnx_step *step)
 {
-    const struct onnx_fact *input = input_of(step, 0);
+    const struct onnx_fact *input = onnx_step_input(step, 0);
     int64_t axis = onnx_node_int(step->node, "axis", 1);
     if (input->kind != ONNX_ROWS || (axis != 1 && axis != 1 - (int64_t)input->dims))
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     struct onnx_fact result = *input;
     result.dims = 2;
     result.sizes[1] = onnx_fact_row_elements(input);
@@ -293,55 +133,55 @@ static bool axes_set(const struct onnx_fact *axes, size_t dims, unsigned *ret)
     return true;
 }
 
-static struct onnx_fact step_unsqueeze(const struct step *step)
+static struct onnx_fact step_unsqueeze(const struct onnx_step *step)
 {
-    const struct onnx_fact *input = input_of(step, 0);
+    const struct onnx_fact *input = onnx_step_input(step, 0);
     struct onnx_fact axes, numbers, result = *input;
     unsigned set;
-    if (!numbers_or_attribute(step, 1, "axes", &axes))
-        return NOTHING;
-    if (as_numbers(input, &numbers) && numbers.is_scalar && axes.dims == 1) {
+    if (!onnx_numbers_or_attribute(step, 1, "axes", &axes))
+        return ONNX_FACT_NOTHING;
+    if (onnx_numbers_of(input, &numbers) && numbers.is_scalar && axes.dims == 1) {
         numbers.is_scalar = false;
         return numbers;
     }
     if ((input->kind != ONNX_ROWS && input->kind != ONNX_CONSTANT) || input->dims + axes.dims > TENSOR_DIMS_MAX)
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     result.dims = input->dims + axes.dims;
     if (!axes_set(&axes, result.dims, &set))
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     for (size_t i = 0, k = 0; i < result.dims; i++)
         result.sizes[i] = set & 1u << i ? 1 : k < input->dims ? input->sizes[k++] : 1;
     return check_reshaped(input, result);
 }
 
-static struct onnx_fact step_squeeze(const struct step *step)
+static struct onnx_fact step_squeeze(const struct onnx_step *step)
 {
-    const struct onnx_fact *input = input_of(step, 0);
+    const struct onnx_fact *input = onnx_step_input(step, 0);
     struct onnx_fact axes, numbers, result = *input;
     unsigned set = 0;
-    if (as_numbers(input, &numbers) && numbers.dims == 1) {
+    if (onnx_numbers_of(input, &numbers) && numbers.dims == 1) {
         numbers.is_scalar = true;
         return numbers;
     }
     if ((input->kind != ONNX_ROWS && input->kind != ONNX_CONSTANT) ||
-        !numbers_or_attribute(step, 1, "axes", &axes) || !axes_set(&axes, input->dims, &set))
-        return NOTHING;
+        !onnx_numbers_or_attribute(step, 1, "axes", &axes) || !axes_set(&axes, input->dims, &set))
+        return ONNX_FACT_NOTHING;
     result.dims = 0;
     for (size_t i = 0; i < input->dims; i++) {
         if (!(set & 1u << i))
             result.sizes[result.dims++] = input->sizes[i];
         else if (input->sizes[i] != 1)
-            return NOTHING;
+            return ONNX_FACT_NOTHING;
     }
     return check_reshaped(input, result);
 }
 
 /* ---- Arithmetic on rows ---- */
 
-static struct onnx_fact step_same(const struct step *step)
+static struct onnx_fact step_same(const struct onnx_step *step)
 {
-    const struct onnx_fact *input = input_of(step, 0);
-    return input->kind == ONNX_ROWS ? *input : NOTHING;
+    const struct onnx_fact *input = onnx_step_input(step, 0);
+    return input->kind == ONNX_ROWS ? *input : ONNX_FACT_NOTHING;
 }
 
 /* Broadcasts `other` into `result`: sizes are compared from the last one on. */
@@ -360,61 +200,62 @@ static bool broadcast(struct onnx_fact *result, const struct onnx_fact *other)
     return true;
 }
 
-static struct onnx_fact step_elementwise(const struct step *step)
+static struct onnx_fact step_elementwise(const struct onnx_step *step)
 {
-    struct onnx_fact result = NOTHING;
+    struct onnx_fact result = ONNX_FACT_NOTHING;
     for (size_t i = 0; i < step->node->input_count && result.kind == ONNX_NOTHING; i++)
-        if (input_of(step, i)->kind == ONNX_ROWS)
-            result = *input_of(step, i);
+        if (onnx_step_input(step, i)->kind == ONNX_ROWS)
+            result = *onnx_step_input(step, i);
     if (result.kind == ONNX_NOTHING)
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     for (size_t i = 0; i < step->node->input_count; i++) {
-        const struct onnx_fact *input = input_of(step, i);
+        const struct onnx_fact *input = onnx_step_input(step, i);
         bool fits = input->kind == ONNX_ROWS ? input->dims == result.dims : input->kind == ONNX_CONSTANT;
         if (!fits || !broadcast(&result, input))
-            return NOTHING;
+            return ONNX_FACT_NOTHING;
     }
     return result;
 }
 
-static struct onnx_fact step_add(const struct step *step)
+static struct onnx_fact step_add(const struct onnx_step *step)
 {
     struct onnx_fact result = step_elementwise(step);
-    return result.kind == ONNX_NOTHING ? combine_numbers(step, '+') : result;
+    return result.kind == ONNX_NOTHING ? onnx_numbers_combine(step, '+') : result;
 }
 
-static struct onnx_fact step_sub(const struct step *step)
+static struct onnx_fact step_sub(const struct onnx_step *step)
 {
     struct onnx_fact result = step_elementwise(step);
-    return result.kind == ONNX_NOTHING ? combine_numbers(step, '-') : result;
+    return result.kind == ONNX_NOTHING ? onnx_numbers_combine(step, '-') : result;
 }
 
-static struct onnx_fact step_mul(const struct step *step)
+static struct onnx_fact step_mul(const struct onnx_step *step)
 {
     struct onnx_fact result = step_elementwise(step);
-    return result.kind == ONNX_NOTHING ? combine_numbers(step, '*') : result;
+    return result.kind == ONNX_NOTHING ? onnx_numbers_combine(step, '*') : result;
 }
 
-static struct onnx_fact step_div(const struct step *step)
+static struct onnx_fact step_div(const struct onnx_step *step)
 {
     struct onnx_fact result = step_elementwise(step);
-    return result.kind == ONNX_NOTHING ? combine_numbers(step, '/') : result;
+    return result.kind == ONNX_NOTHING ? onnx_numbers_combine(step, '/') : result;
 }
 
-static struct onnx_fact step_mod(const struct step *step)
+static struct onnx_fact step_mod(const struct onnx_step *step)
 {
-    return combine_numbers(step, '%');
+    return onnx_numbers_combine(step, '%');
 }
 
 /* The mean over the last dimensions, which stay with size 1. */
-static struct onnx_fact step_mean(const struct step *step)
+static struct onnx_fact step_mean(const struct onnx_step *step)
 {
-    const struct onnx_fact *input = input_of(step, 0);
+    const struct onnx_fact *input = onnx_step_input(step, 0);
     struct onnx_fact axes, result = *input;
     unsigned set;
     if (input->kind != ONNX_ROWS || onnx_node_int(step->node, "keepdims", 1) != 1 ||
-        !numbers_or_attribute(step, 1, "axes", &axes) || !axes_set(&axes, input->dims, &set) || set == 0 || set & 1)
-        return NOTHING;
+        !onnx_numbers_or_attribute(step, 1, "axes", &axes) || !axes_set(&axes, input->dims, &set) || set == 0 ||
+        set & 1)
+        return ONNX_FACT_NOTHING;
     for (size_t i = 1; i < input->dims; i++)
         if (set & 1u << i)
             result.sizes[i] = 1;
@@ -426,34 +267,35 @@ static struct onnx_fact multiply(const struct onnx_fact *rows, const struct onnx
 {
     struct onnx_fact result = *rows;
     if (rows->kind != ONNX_ROWS || rows->dims != 2 || matrix->kind != ONNX_CONSTANT || matrix->dims != 2)
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     if (rows->sizes[1] != ONNX_UNKNOWN && rows->sizes[1] != matrix->sizes[1 - out])
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     result.sizes[1] = matrix->sizes[out];
     return result;
 }
 
-static struct onnx_fact step_matmul(const struct step *step)
+static struct onnx_fact step_matmul(const struct onnx_step *step)
 {
-    return multiply(input_of(step, 0), input_of(step, 1), 1);
+    return multiply(onnx_step_input(step, 0), onnx_step_input(step, 1), 1);
 }
 
-static struct onnx_fact step_gemm(const struct step *step)
+static struct onnx_fact step_gemm(const struct onnx_step *step)
 {
     if (onnx_node_int(step->node, "transA", 0) != 0)
-        return NOTHING;
-    return multiply(input_of(step, 0), input_of(step, 1), onnx_node_int(step->node, "transB", 0) ? 0 : 1);
+        return ONNX_FACT_NOTHING;
+    return multiply(onnx_step_input(step, 0), onnx_step_input(step, 1),
+                    onnx_node_int(step->node, "transB", 0) ? 0 : 1);
 }
 
 /* ---- Constants ---- */
 
-static struct onnx_fact step_transpose(const struct step *step)
+static struct onnx_fact step_transpose(const struct onnx_step *step)
 {
-    struct onnx_fact result = *input_of(step, 0);
+    struct onnx_fact result = *onnx_step_input(step, 0);
     const Onnx__Attribute *perm = onnx_node_attribute(step->node, "perm");
     bool swaps = !perm || (perm->n_ints == 2 && perm->ints[0] == 1 && perm->ints[1] == 0);
     if (result.kind != ONNX_CONSTANT || result.dims != 2 || !swaps)
-        return NOTHING;
+        return ONNX_FACT_NOTHING;
     int64_t first = result.sizes[0];
     result.sizes[0] = result.sizes[1];
     result.sizes[1] = first;
@@ -462,22 +304,22 @@ static struct onnx_fact step_transpose(const struct step *step)
 }
 
 /* One number everywhere: zero, if the node does not say which. */
-static struct onnx_fact step_constant_of_shape(const struct step *step)
+static struct onnx_fact step_constant_of_shape(const struct onnx_step *step)
 {
     static float number = 0;
     static const Onnx__Tensor zero = {.data_type = ONNX_FLOAT, .n_float_data = 1, .float_data = &number};
     const Onnx__Attribute *value = onnx_node_attribute(step->node, "value");
     struct onnx_fact shape, result = {.kind = ONNX_CONSTANT, .filled = true};
     size_t count = 1;
-    if (!input_numbers(step, 0, &shape) || shape.is_scalar)
-        return NOTHING;
+    if (!onnx_numbers_of_input(step, 0, &shape) || shape.is_scalar)
+        return ONNX_FACT_NOTHING;
     result.tensor = value && value->t ? value->t : &zero;
     result.dims = shape.dims;
     for (size_t i = 0; i < shape.dims; i++) {
         result.sizes[i] = shape.sizes[i];
         if (shape.sizes[i] < 0 || __builtin_mul_overflow(count, (size_t)shape.sizes[i], &count) ||
             count > SIZE_MAX / sizeof(double))
-            return NOTHING;
+            return ONNX_FACT_NOTHING;
     }
     return result;
 }
@@ -486,15 +328,15 @@ static struct onnx_fact step_constant_of_shape(const struct step *step)
 
 static const struct transfer {
     const char *op;
-    struct onnx_fact (*step)(const struct step *step);
+    struct onnx_fact (*step)(const struct onnx_step *step);
 } TRANSFERS[] = {
     {"Abs", step_same},
     {"Add", step_add},
     {"BatchNormalization", step_same},
-    {"Cast", step_cast},
+    {"Cast", onnx_numbers_cast},
     {"Celu", step_same},
     {"Clip", step_same},
-    {"Concat", step_concat},
+    {"Concat", onnx_numbers_concat},
     {"ConstantOfShape", step_constant_of_shape},
     {"Div", step_div},
     {"Dropout", step_same},
@@ -502,7 +344,7 @@ static const struct transfer {
     {"Erf", step_same},
     {"Exp", step_same},
     {"Flatten", step_flatten},
-    {"Gather", step_gather},
+    {"Gather", onnx_numbers_gather},
     {"Gelu", step_same},
     {"Gemm", step_gemm},
     {"Greater", step_elementwise},
@@ -525,9 +367,9 @@ static const struct transfer {
     {"Relu", step_same},
     {"Reshape", step_reshape},
     {"Selu", step_same},
-    {"Shape", step_shape},
+    {"Shape", onnx_numbers_shape},
     {"Sigmoid", step_same},
-    {"Slice", step_slice},
+    {"Slice", onnx_numbers_slice},
     {"Softmax", step_same},
     {"Softplus", step_same},
     {"Softsign", step_same},
@@ -546,11 +388,11 @@ static int compare_op(const void *key, const void *member)
     return strcmp(key, ((const struct transfer *)member)->op);
 }
 
-static struct onnx_fact step_over(const struct step *step)
+static struct onnx_fact step_over(const struct onnx_step *step)
 {
     const struct transfer *found = bsearch(step->node->op, TRANSFERS, sizeof TRANSFERS / sizeof TRANSFERS[0],
                                            sizeof TRANSFERS[0], compare_op);
-    return found && onnx_node_is(step->node, found->op) ? found->step(step) : NOTHING;
+    return found && onnx_node_is(step->node, found->op) ? found->step(step) : ONNX_FACT_NOTHING;
 }
 
 static enum status fact_of_tensor(const Onnx__Tensor *tensor, struct onnx_fact *ret, struct error *err)
@@ -606,7 +448,7 @@ static enum status fill(const struct onnx_graph *graph, struct onnx_fact *facts,
             status = fact_of_tensor(graph->values[i].tensor, &facts[i], err);
     for (size_t i = 0; status == STATUS_OK && i < graph->node_count; i++) {
         const struct onnx_node *node = &graph->nodes[i];
-        struct step step = {.graph = graph, .facts = facts, .node = node};
+        struct onnx_step step = {.graph = graph, .facts = facts, .node = node};
         if (node->output_count > 0 && facts[node->first_output].kind == ONNX_NOTHING)
             facts[node->first_output] = step_over(&step);
     }
