@@ -142,6 +142,15 @@ static const char *name_by_node(const struct naming *naming, const struct onnx_l
     return onnx_file_print(naming->graph->file, "%s", path);
 }
 
+/* Whether an earlier layer has that name: an exporter may keep one initializer for two layers with equal values. */
+static bool is_given(const struct naming *naming, size_t end, const char *path)
+{
+    for (size_t i = 0; i < end; i++)
+        if (naming->paths[i] && strcmp(naming->paths[i], path) == 0)
+            return true;
+    return false;
+}
+
 static void take_names(struct naming *naming)
 {
     for (size_t i = 0; i < naming->layers->count; i++) {
@@ -149,7 +158,7 @@ static void take_names(struct naming *naming)
         const char *path = name_by_metadata(naming, layer);
         if (!path || !is_path(path))
             path = name_by_parameter(naming, layer);
-        if (!path || !is_path(path))
+        if (!path || !is_path(path) || is_given(naming, i, path))
             path = name_by_node(naming, layer);
         naming->paths[i] = path && is_path(path) ? path : NULL;
     }
