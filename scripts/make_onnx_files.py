@@ -367,6 +367,7 @@ def by_hand(rng):
                                       base + [half, one, number("k", 0.044715), number("p", (2 / np.pi) ** 0.5)])
     yield "hand-silu-exp", make(around([N("Neg", ["h"], ["m"]), N("Exp", ["m"], ["e"]), N("Add", ["one", "e"], ["d"]), N("Div", ["h", "d"], ["a"])]), base + [one])
     yield "hand-swish", make(around([N("Swish", ["h"], ["a"])]), base, opset=24, ir=10)
+    yield "hand-opset-28", make(around([N("Mish", ["h"], ["m"]), N("HardSwish", ["m"], ["a"])]), base, opset=28, ir=13)
     yield "hand-logsigmoid-softplus", make(around([N("Neg", ["h"], ["m"]), N("Softplus", ["m"], ["s"]), N("Neg", ["s"], ["a"])]), base)
     yield "hand-log-softmax", make(around([N("Softmax", ["h"], ["s"], axis=-1), N("Log", ["s"], ["a"])]), base)
     yield "hand-softmax-default-11", make(around([N("Softmax", ["h"], ["a"])]), base, opset=11)
