@@ -13,10 +13,9 @@
 enum { ARGUMENTS_MAX = 256 };
 
 static const char SUPPORTED[] =
-    "Gemm, MatMul, Add, Flatten, Reshape, Relu, LeakyRelu, Elu, Selu, Celu, Gelu, Sigmoid, Tanh, HardSigmoid, "
-    "HardSwish, "
-    "Softplus, Softsign, Clip, Mish, Swish, Softmax, LogSoftmax, Dropout, Identity, Cast, BatchNormalization and "
-    "LayerNormalization are read, in a chain, and what exporters write in their place";
+    "read are chains of Gemm, MatMul, Add, Flatten, Reshape, Relu, LeakyRelu, Elu, Selu, Celu, Gelu, Sigmoid, Tanh, "
+    "HardSigmoid, HardSwish, Softplus, Softsign, Clip, Mish, Swish, Softmax, LogSoftmax, Dropout, Identity, Cast, "
+    "BatchNormalization, LayerNormalization, and what exporters write in their place";
 
 /* A chain that is being read, from the output to the input. */
 struct reading {
