@@ -22,9 +22,9 @@ FORTIFY := -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector
 # -ffp-contract=off: a multiplication and an addition are fused where the source says fma, and nowhere else, so that a
 # row's result does not depend on which loop the compiler saw it in.
 CFLAGS_ALL := -std=gnu11 $(OPTIMISE) $(WARNINGS) -ffp-contract=off -fno-math-errno -fPIE \
-              -D_GNU_SOURCE $(FORTIFY) -pthread -I. $(SANITIZE) $(CFLAGS)
+              -D_GNU_SOURCE $(FORTIFY) -pthread -I. -Ibuild/generated $(SANITIZE) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(SANITIZE) -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
-LIBS := -lmicrohttpd -lcjson -lz -lm
+LIBS := -lmicrohttpd -lcjson -lprotobuf-c -lz -lm
 # Debian's libcheck is static and wants libsubunit; others ship a libcheck that brings what it needs.
 LIBS_UNIT = -lcheck $(if $(wildcard /usr/include/subunit/child.h),-lsubunit) $(LIBS)
 
@@ -42,13 +42,19 @@ CFLAGS_server/http_socket.o := -U_FORTIFY_SOURCE
 # stb_image adds and shifts ints beyond their range for a corrupt JPEG; the file says why that is harmless.
 CFLAGS_server/image_stb.o   := -fwrapv -fno-sanitize=shift,signed-integer-overflow
 
+# protoc-c writes these from engine/onnx_schema.proto. Foreign hands wrote its templates: none of our warnings for it.
+GENERATED := build/generated/engine/onnx_schema.pb-c
+CFLAGS_build/generated/engine/onnx_schema.pb-c.o := -w
+
 SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
 HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
 BENCH_PYTHON = $(or $(PYTHON),/usr/bin/python3) -B
-LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES))
+TOOL_SOURCES := $(wildcard tests/tools/*.c)
+EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES) $(TOOL_SOURCES)
+LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES)) $(GENERATED).c
 
 .PHONY: all
 all: $(if $(SAN),$(B)/mlpd,build/mlpd) ## build the program (the default)
@@ -120,6 +126,17 @@ $(B)/mlpd: $(B)/server/main.o $(B)/libmlpd.a
 $(B)/libmlpd.a: $(LIBRARY_SOURCES:%.c=$(B)/%.o)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# One run writes both; the header is named as made of the source, so that make runs it once.
+$(GENERATED).c: engine/onnx_schema.proto
+	$(if $(V),,@echo "  PROTO $@")
+	$(Q)mkdir -p build/generated
+	$(Q)protoc-c --proto_path=. --c_out=build/generated $<
+$(GENERATED).h: $(GENERATED).c
+
+ONNX_OBJECTS := $(foreach object,$(EVERY_SOURCE:.c=.o),$(if $(findstring onnx,$(object)),$(object)))
+$(ONNX_OBJECTS:%=$(B)/%) $(ONNX_OBJECTS:%=build/fuzz/%): | $(GENERATED).h
+$(ONNX_OBJECTS:%.o=build/tidy/%.ok): | $(GENERATED).h
+
 $(B)/%.o: %.c Makefile
 	$(if $(V),,@echo "  CC   $@")
 	$(Q)mkdir -p $(@D)
@@ -134,6 +151,9 @@ $(B)/tests/bench/%.so: tests/bench/%.c Makefile
 	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -shared -o $@ $<
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libmlpd.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libmlpd.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 .PHONY: unit-programs
@@ -156,7 +176,6 @@ build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libmlpd.a
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
 
 # For scripts/lint.sh: every C file compiled once, and each one through clang-tidy with its own flags.
-EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES)
 .PHONY: objects tidy
 objects: $(EVERY_SOURCE:%.c=$(B)/%.o)
 tidy: $(EVERY_SOURCE:%.c=build/tidy/%.ok)

@@ -8,6 +8,7 @@
 #include "engine/file.h"
 #include "engine/model_json.h"
 #include "engine/model_layers.h"
+#include "engine/onnx.h"
 #include "engine/safetensors.h"
 #include "engine/safetensors_index.h"
 #include "engine/tensor_text.h"
@@ -22,7 +23,7 @@ static enum status refuse_no_memory(struct error *err)
 
 /* ---- The files of the folder ---- */
 
-/* What a file of parameters gives: they, and of a whole module of PyTorch its structure. */
+/* What a file of parameters gives: they, and of a whole module of PyTorch or an ONNX graph its structure. */
 struct contents {
     struct state_dict *state_dict;
     struct module *structure;
@@ -49,6 +50,16 @@ static enum status read_torch(const char *file, struct contents *ret, struct err
     return STATUS_OK;
 }
 
+/* A graph says both structure and parameters. */
+static enum status read_onnx(const char *file, struct contents *ret, struct error *err)
+{
+    struct onnx_model onnx = {NULL};
+    enum status status = onnx_read(file, &onnx, err);
+    if (status == STATUS_OK)
+        *ret = (struct contents){onnx.state_dict, onnx.structure};
+    return status;
+}
+
 static const struct reader {
     const char *file;
     enum status (*read)(const char *file, struct contents *ret, struct error *err);
@@ -57,6 +68,7 @@ static const struct reader {
     {"model.safetensors.index.json", read_safetensors_index},
     {"model.pth", read_torch},
     {"model.pt", read_torch},
+    {"model.onnx", read_onnx},
 };
 
 enum { READER_COUNT = sizeof READERS / sizeof READERS[0] };
