@@ -25,10 +25,9 @@ enum {
     WAIT_PENDING_MS = 5, /* while requests are pending: a deadline is met as exactly as this */
     WAIT_ENDING_MS = 20, /* and while the end is waited for */
     GRACE_MS = 200,      /* at the end, for the next request of a connection that is kept alive */
-    LOOK_MS =
-        1, /* a loop that always has work looks at its own epoll, and for what has expired, as often as this */
+    LOOK_MS = 1,   /* a loop that always has work looks at its own epoll, and at deadlines, as often as this */
     TICK_MS = 500, /* between two looks for clients that have gone */
-    FLOOD = 256,   /* connections that end between two looks, whose memory is worth giving back */
+    FLOOD = 256,   /* connections or exchanges of which there are fewer at once: their memory is given back */
     EVENTS_MAX = 32,
 };
 
@@ -98,15 +97,14 @@ static void close_all(struct http_loop *loop)
                 peer_shut(peer, PEER_ABANDONED);
 }
 
-/* After a flood of connections. Their freed pieces lie between others, where free alone leaves them to the process. */
+/* After a flood. Freed pieces lie between others, where free alone leaves them to the process. */
 static void give_back_memory(struct http_loop *loop)
 {
     size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
-    if (loop->pool.flooded || loop->connections_most >= connections + FLOOD) {
-        malloc_trim(0);
-        loop->connections_most = connections;
-    }
-    loop->pool.flooded = false;
+    if (exchange_pool_shrink(loop) < FLOOD && loop->connections_most < connections + FLOOD)
+        return;
+    malloc_trim(0);
+    loop->connections_most = connections;
 }
 
 static void look_for_the_gone(struct http_loop *loop)
