@@ -53,8 +53,9 @@ struct http_loop {
     struct peer *adopting;               /* that is being handed to libmicrohttpd */
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
     struct exchange_pool pool;
-    uint64_t round;  /* of gathered work: it grows when that has run */
-    size_t gathered; /* exchanges that wait for this round's end */
+    uint64_t round;      /* of gathered work: it grows when that has run */
+    size_t gathered;     /* exchanges that wait for this round's end */
+    bool queue_was_full; /* in this round: a request was refused for that */
 
     /* From other threads. */
     _Alignas(64) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
