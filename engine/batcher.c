@@ -12,8 +12,11 @@
 /* A batch that is shared out among idle workers keeps at least this many rows: below it, a row costs more. */
 enum { SHARE_ROWS_MIN = 48 };
 
+/* Bytes between what different threads write: processors fetch lines of 64 in pairs. */
+enum { CACHE_LINES = 128 };
+
 struct worker {
-    struct batcher *batcher;
+    _Alignas(CACHE_LINES) struct batcher *batcher;
     struct executor *executor;
     pthread_t thread;
     bool started;
@@ -32,8 +35,9 @@ struct batcher {
     struct worker *workers;
     size_t worker_count;
 
-    pthread_mutex_t lock; /* guards all below, and the batcher's own fields of every queued job */
-    pthread_cond_t work;  /* there are rows, or it is closed */
+    _Alignas(CACHE_LINES)
+        pthread_mutex_t lock; /* guards all below, and the batcher's own fields of every queued job */
+    pthread_cond_t work;      /* there are rows, or it is closed */
     struct job *head, *tail;
     size_t queued_rows;
     size_t idle_workers;    /* that wait for rows */
@@ -372,10 +376,17 @@ static void init_signal(pthread_cond_t *signal)
     pthread_condattr_destroy(&monotonic);
 }
 
+/* What calloc gives, aligned for the structs above. */
+static void *zeroed(size_t count, size_t bytes)
+{
+    void *block = aligned_alloc(CACHE_LINES, count * bytes);
+    return block ? memset(block, 0, count * bytes) : NULL;
+}
+
 enum status batcher_create(const struct backend *backend, const struct batcher_options *options,
                            struct batcher **ret, struct error *err)
 {
-    struct batcher *batcher = calloc(1, sizeof *batcher);
+    struct batcher *batcher = zeroed(1, sizeof *batcher);
     if (!batcher)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the queue");
     batcher->backend = backend;
@@ -384,7 +395,7 @@ enum status batcher_create(const struct backend *backend, const struct batcher_o
     init_signal(&batcher->work);
 
     enum status status = STATUS_OK;
-    batcher->workers = calloc(options->workers, sizeof *batcher->workers);
+    batcher->workers = zeroed(options->workers, sizeof *batcher->workers);
     if (!batcher->workers)
         status = error_set(err, STATUS_NO_MEMORY, "no memory for %zu workers", options->workers);
     while (status == STATUS_OK && batcher->worker_count < options->workers)
