@@ -42,6 +42,7 @@ struct batcher {
     size_t queued_rows;
     size_t idle_workers;    /* that wait for rows */
     size_t waiting_workers; /* that wait for more rows */
+    bool waking;            /* a worker was woken and has not come yet: it will take what has queued until then */
     bool closed;
 };
 
@@ -187,6 +188,16 @@ static void announce(struct job *whole)
     }
 }
 
+/* Wakes an idle worker, if none is on its way already. It takes its share and wakes the next, so that many rows reach many
+ * workers, and a few do not wake them all. Called with the lock held and rows queued. */
+static void wake_one(struct batcher *batcher)
+{
+    if (!batcher->idle_workers || batcher->waking)
+        return;
+    batcher->waking = true;
+    pthread_cond_signal(&batcher->work);
+}
+
 /* Waits for rows. False when the batcher is closed and nothing is left. Called, and returns, with the lock held. */
 static bool wait_for_rows(struct batcher *batcher)
 {
@@ -194,6 +205,7 @@ static bool wait_for_rows(struct batcher *batcher)
         batcher->idle_workers++;
         pthread_cond_wait(&batcher->work, &batcher->lock);
         batcher->idle_workers--;
+        batcher->waking = false;
     }
     return batcher->head != NULL;
 }
@@ -207,8 +219,10 @@ static void wait_for_company(struct batcher *batcher)
     const struct timespec end = {.tv_sec = end_ns / 1000000000, .tv_nsec = end_ns % 1000000000};
     int code = 0;
     batcher->waiting_workers++;
-    while (code == 0 && !batcher->closed && batcher->queued_rows < batcher->backend->batch_max)
+    while (code == 0 && !batcher->closed && batcher->queued_rows < batcher->backend->batch_max) {
         code = pthread_cond_timedwait(&batcher->work, &batcher->lock, &end);
+        batcher->waking = false; /* the signal may have been for an idle one, which has not got it */
+    }
     batcher->waiting_workers--;
 }
 
@@ -250,8 +264,8 @@ static void *worker_main(void *argument)
         if (!batcher->head)
             continue; /* another worker was faster, or it was withdrawn */
         take_batch(worker);
-        if (batcher->head && batcher->idle_workers)
-            pthread_cond_signal(&batcher->work);
+        if (batcher->head)
+            wake_one(batcher);
         pthread_mutex_unlock(&batcher->lock);
 
         struct error err;
@@ -283,8 +297,8 @@ enum status batcher_submit(struct batcher *batcher, struct job *job, struct erro
         batcher->queued_rows += job->count;
         if (batcher->waiting_workers)
             pthread_cond_broadcast(&batcher->work); /* an idle one must not take the signal of one that waits */
-        else if (batcher->idle_workers)
-            pthread_cond_signal(&batcher->work);
+        else
+            wake_one(batcher);
     }
     pthread_mutex_unlock(&batcher->lock);
 

@@ -26,6 +26,7 @@ PROCESSES, CONNECTIONS, PARTS = 2, 32, 10
 EACH_FIRST = 10_000  # requests of each kind, before memory is taken for settled
 PART_S = 3600        # the longest that a part may take
 QUEUE = PROCESSES * CONNECTIONS * soak_requests.ROWS  # so that none is refused: each code is known beforehand
+DEADLINE_MS = 600_000 # and that none expires, however slow a sanitizer makes it
 SETTLE_S = 3         # the loops look twice a second for memory that can go back
 
 
@@ -151,7 +152,8 @@ def main():
     sanitized = b"__asan_init" in binary.read_bytes() or b"__tsan_init" in binary.read_bytes()
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     port = load.free_port()
-    command = [binary, "serve", "--port", port, "--rows-max", soak_requests.ROWS, "--queue-max", QUEUE]
+    command = [binary, "serve", "--port", port, "--rows-max", soak_requests.ROWS, "--queue-max", QUEUE,
+               "--deadline-ms", DEADLINE_MS]
     server = load.Server("mlpd-soak", command, port, cores, wait_s=60)
     say(f"{pathlib.Path(binary).relative_to(ROOT)}, {requests:,} requests, {processor_name()}")
     try:
