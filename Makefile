@@ -78,7 +78,7 @@ fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets
 fuzz-run: fuzz ## replay known crashes, then fuzz each target for FUZZ_SECONDS (10)
 	@sh scripts/fuzz.sh
 
-.PHONY: bench bench-peers bench-publish bench-kernels
+.PHONY: bench bench-peers bench-publish bench-kernels overload soak
 BENCH_PROGRAMS := bench_kernels kernel_worker ceiling_mhd ceiling_epoll count_allocations.so
 bench: ## mlpd beside the ceilings, OpenBLAS and ONNX Runtime, into build/bench; less than 10 minutes on an idle machine
 	@sh scripts/install-deps.sh run bench
@@ -92,6 +92,15 @@ bench-publish: ## put the last results into README.md and tests/bench/
 	@$(BENCH_PYTHON) scripts/bench.py --publish
 bench-kernels: $(B)/tests/bench/bench_kernels ## what the kernels reach of this processor's peak
 	@$<
+overload: ## twice the load that mlpd can take, and what becomes of it, into build/bench; two minutes on an idle machine
+	@sh scripts/install-deps.sh run bench
+	@$(MAKE) -s SAN= build/mlpd build/release/tests/bench/open_loop
+	@$(BENCH_PYTHON) scripts/overload.py $(ARGS)
+soak: ## REQUESTS (10000000) good and bad requests; memory stays flat, and the counters add up; SAN=address
+	@sh scripts/install-deps.sh run bench
+	@$(MAKE) -s SAN=$(SAN) all
+	@$(MAKE) -s SAN= build/release/tests/bench/open_loop
+	@TEST_BINARY=$(if $(SAN),$(B)/mlpd,build/mlpd) $(BENCH_PYTHON) scripts/soak.py $(ARGS)
 
 .PHONY: install
 prefix ?= /usr/local

@@ -99,9 +99,10 @@ static bool make_tables(struct http_server *server)
 enum status http_server_start(const struct http_options *options, const struct http_handlers *handlers,
                               struct http_server **ret, struct error *err)
 {
-    struct http_server *server = calloc(1, sizeof *server);
+    struct http_server *server = aligned_alloc(_Alignof(struct http_server), sizeof *server);
     if (!server)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the server");
+    memset(server, 0, sizeof *server);
     server->options = *options;
     server->handlers = *handlers;
     server->budget.bytes_max = options->memory_bytes_max;

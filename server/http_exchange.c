@@ -6,7 +6,8 @@
 
 enum {
     KEEP_BYTES = 32 * 1024, /* of each of an exchange's buffers, from one request to the next */
-    SPARE_MAX = 256,        /* exchanges kept for later by each loop; what a flood of connections took goes back */
+    SPARE_MIN = 64,         /* exchanges kept for later by each loop, needed or not */
+    SPARE_CREDITED = 256, /* of the spare ones, those that keep their credit: others may be short of it meanwhile */
 };
 
 static void exchange_free(struct exchange *exchange)
@@ -38,14 +39,22 @@ static struct exchange *exchange_create(struct http_loop *loop)
     return NULL;
 }
 
+static struct exchange *pop_spare(struct exchange_pool *pool)
+{
+    struct exchange *exchange = pool->spare;
+    pool->spare = exchange->next;
+    pool->spare_count--;
+    exchange->next = NULL;
+    return exchange;
+}
+
 struct exchange *exchange_take(struct http_loop *loop)
 {
-    struct exchange *exchange = loop->pool.spare;
-    if (!exchange)
-        return exchange_create(loop);
-    loop->pool.spare = exchange->next;
-    loop->pool.spare_count--;
-    exchange->next = NULL;
+    struct exchange_pool *pool = &loop->pool;
+    struct exchange *exchange = pool->spare ? pop_spare(pool) : exchange_create(loop);
+    pool->taken += exchange != NULL;
+    if (pool->taken_most < pool->taken)
+        pool->taken_most = pool->taken;
     return exchange;
 }
 
@@ -76,25 +85,33 @@ static void exchange_clear(struct exchange *exchange)
 void exchange_give_back(struct exchange *exchange)
 {
     struct exchange_pool *pool = &exchange->loop->pool;
-    if (pool->spare_count >= SPARE_MAX) {
-        exchange_free(exchange);
-        pool->flooded = true;
-        return;
-    }
     exchange_clear(exchange);
+    if (pool->spare_count >= SPARE_CREDITED)
+        account_close(&exchange->account);
     exchange->next = pool->spare;
     pool->spare = exchange;
     pool->spare_count++;
+    pool->taken--;
+}
+
+static void free_spare(struct exchange_pool *pool, size_t kept)
+{
+    while (pool->spare_count > kept)
+        exchange_free(pop_spare(pool));
+}
+
+size_t exchange_pool_shrink(struct http_loop *loop)
+{
+    struct exchange_pool *pool = &loop->pool;
+    size_t before = pool->spare_count, needed = pool->taken_most - pool->taken;
+    pool->taken_most = pool->taken;
+    free_spare(pool, needed > SPARE_MIN ? needed : SPARE_MIN);
+    return before - pool->spare_count;
 }
 
 void exchange_pool_clear(struct http_loop *loop)
 {
-    while (loop->pool.spare) {
-        struct exchange *exchange = loop->pool.spare;
-        loop->pool.spare = exchange->next;
-        exchange_free(exchange);
-    }
-    loop->pool.spare_count = 0;
+    free_spare(&loop->pool, 0);
 }
 
 void exchange_enter_pending(struct exchange *exchange)

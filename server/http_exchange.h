@@ -61,7 +61,7 @@ struct exchange_pool {
     struct exchange *first_pending;
     struct exchange *spare;
     size_t spare_count;
-    bool flooded; /* there were more than are kept; some have been freed since the last look */
+    size_t taken, taken_most; /* now, and since the pool was last made smaller */
 };
 
 /* NULL if out of memory. */
@@ -69,6 +69,9 @@ struct exchange *exchange_take(struct http_loop *loop);
 
 /* Its connection and its work have done with it. */
 void exchange_give_back(struct exchange *exchange);
+
+/* Frees the spare exchanges that nobody has needed since this was last called, but for a few. Returns how many. */
+size_t exchange_pool_shrink(struct http_loop *loop);
 
 /* Frees the spare exchanges. */
 void exchange_pool_clear(struct http_loop *loop);

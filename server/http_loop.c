@@ -10,6 +10,7 @@
  */
 #include <malloc.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -25,10 +26,10 @@ enum {
     WAIT_PENDING_MS = 5, /* while requests are pending: a deadline is met as exactly as this */
     WAIT_ENDING_MS = 20, /* and while the end is waited for */
     GRACE_MS = 200,      /* at the end, for the next request of a connection that is kept alive */
-    LOOK_MS =
-        1, /* a loop that always has work looks at its own epoll, and for what has expired, as often as this */
+    LOOK_MS = 1,   /* a loop that always has work looks at its own epoll, and at deadlines, as often as this */
+    REST_MS = 1,   /* between two rounds while the queue is full */
     TICK_MS = 500, /* between two looks for clients that have gone */
-    FLOOD = 256,   /* connections that end between two looks, whose memory is worth giving back */
+    FLOOD = 256,   /* connections or exchanges of which there are fewer at once: their memory is given back */
     EVENTS_MAX = 32,
 };
 
@@ -98,15 +99,14 @@ static void close_all(struct http_loop *loop)
                 peer_shut(peer, PEER_ABANDONED);
 }
 
-/* After a flood of connections. Their freed pieces lie between others, where free alone leaves them to the process. */
+/* After a flood. Freed pieces lie between others, where free alone leaves them to the process. */
 static void give_back_memory(struct http_loop *loop)
 {
     size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
-    if (loop->pool.flooded || loop->connections_most >= connections + FLOOD) {
-        malloc_trim(0);
-        loop->connections_most = connections;
-    }
-    loop->pool.flooded = false;
+    if (exchange_pool_shrink(loop) < FLOOD && loop->connections_most < connections + FLOOD)
+        return;
+    malloc_trim(0);
+    loop->connections_most = connections;
 }
 
 static void look_for_the_gone(struct http_loop *loop)
@@ -182,10 +182,21 @@ static void forget_wake(struct http_loop *loop)
         atomic_store(&loop->waking, false);
 }
 
+/* The queue is full: what comes now will be refused. Each refusal by itself would take the processor from a worker twice; some
+ * together cost half. An end of work, which makes room, ends the rest. */
+static void rest_while_full(struct http_loop *loop)
+{
+    struct pollfd wake = {.fd = loop->wake_fd, .events = POLLIN};
+    if (loop->queue_was_full)
+        poll(&wake, 1, REST_MS);
+    loop->queue_was_full = false;
+}
+
 /* Waits for something to do. The flag of the wake-up falls before the loop looks for what it was woken for. */
 static void wait_for_work(struct http_loop *loop)
 {
     struct epoll_event events[EVENTS_MAX];
+    rest_while_full(loop);
     int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, wait_ms(loop));
     loop->now_ns = loop->polled_ns = clock_now_ns();
     for (int i = 0; i < count; i++) {

@@ -184,6 +184,7 @@ static enum MHD_Result start(struct exchange *exchange)
     }
     exchange->outstanding = false;
     atomic_fetch_sub(&exchange->loop->outstanding, 1);
+    exchange->loop->queue_was_full |= exchange->request.rejection == HTTP_REJECTED_QUEUE_FULL;
     exchange->stage = STAGE_COMPLETE;
     return reply_to(exchange);
 }

@@ -30,6 +30,9 @@ struct http_listener {
     const char *unix_path; /* in `url`, to be removed at the end; NULL for others */
 };
 
+/* What one thread writes often lies apart from what others read: processors fetch lines of 64 bytes in pairs. */
+enum { CACHE_LINES = 128 };
+
 /* SERVING, then DRAINING, then ENDING; ABANDONED gives up what is left. */
 enum http_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_ENDING, PHASE_ABANDONED, PHASE_ENDED };
 
@@ -53,17 +56,18 @@ struct http_loop {
     struct peer *adopting;               /* that is being handed to libmicrohttpd */
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
     struct exchange_pool pool;
-    uint64_t round;  /* of gathered work: it grows when that has run */
-    size_t gathered; /* exchanges that wait for this round's end */
+    uint64_t round;      /* of gathered work: it grows when that has run */
+    size_t gathered;     /* exchanges that wait for this round's end */
+    bool queue_was_full; /* in this round: a request was refused for that */
 
     /* From other threads. */
-    _Alignas(64) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
+    _Alignas(CACHE_LINES) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
     atomic_bool waking;         /* wake_fd was written since the loop last looked: once is enough */
     pthread_mutex_t inbox_lock; /* guards inbox */
     struct peer *inbox;         /* connections that another loop has accepted for this one */
 
     /* Read by other threads. */
-    _Alignas(64) atomic_size_t connections;
+    _Alignas(CACHE_LINES) atomic_size_t connections;
     atomic_size_t in_flight;
     atomic_size_t lost;
     atomic_size_t outstanding; /* exchanges whose work is under way */
@@ -84,10 +88,12 @@ struct http_server {
     struct http_loop *loops;
     size_t loop_count;
     struct side_thread *slow_lane;
-    struct budget budget;
     struct ip_limit *ip_limit; /* NULL without --connections-per-ip */
     _Atomic enum http_phase phase;
-    atomic_size_t connections; /* of all loops: the limit is on their sum */
+
+    /* Written by all loops; what is above is read for each request. */
+    _Alignas(CACHE_LINES) struct budget budget;
+    _Alignas(CACHE_LINES) atomic_size_t connections; /* of all loops: the limit is on their sum */
 };
 
 /* ---- http_loop.c ---- */

@@ -4,8 +4,8 @@
  *
  *     open_loop PORT REQUESTS CONNECTIONS RATE SECONDS COUNT      prints one JSON object
  *
- * It ends after so many seconds or requests (COUNT 0: no such end), and waits a while for the answers. An arrival that
- * finds every connection busy is not sent, and counted. REQUESTS is a file of records, sent in turn; each is a line
+ * It ends after so many seconds or requests (COUNT 0: no such end), and waits a while for the answers. Goodput is the rate of
+ * answers with 200 in the last nine tenths of SECONDS. An arrival that finds every connection busy is not sent, and counted. REQUESTS is a file of records, sent in turn; each is a line
  *
  *     NAME BYTES CODE ANSWERS END
  *
@@ -70,9 +70,9 @@ struct histogram {
 
 static struct {
     uint16_t port;
-    double rate; /* 0: a closed loop */
-    int64_t began_ns, end_ns;
-    size_t count_max; /* records; SIZE_MAX: no such end */
+    double rate;                         /* 0: a closed loop */
+    int64_t began_ns, steady_ns, end_ns; /* goodput is measured between the last two */
+    size_t count_max;                    /* records; SIZE_MAX: no such end */
 } plan;
 
 static struct record *records;
@@ -84,7 +84,7 @@ static size_t spare_at, spare_count;
 static int epoll;
 
 static struct {
-    uint64_t offered, sent, unsent, left, dropped, opened, wrong;
+    uint64_t offered, sent, unsent, left, dropped, opened, wrong, in_time;
     uint64_t codes[CODES];
     struct histogram accepted, refused; /* answers of 200 and 503 */
     char first_wrong[128];
@@ -237,12 +237,14 @@ static void begin(struct connection *connection, int64_t due_ns)
     go_on_sending(connection);
 }
 
-static void judge(const struct record *record, unsigned code, int64_t latency_ns)
+static void judge(const struct record *record, unsigned code, int64_t due_ns)
 {
+    int64_t now_ns = clock_now_ns(), latency_ns = now_ns - due_ns;
     tally.codes[code < CODES ? code : 0]++;
-    if (code == 200)
+    if (code == 200) {
         observe(&tally.accepted, latency_ns);
-    else if (code == 503)
+        tally.in_time += now_ns >= plan.steady_ns && now_ns < plan.end_ns;
+    } else if (code == 503)
         observe(&tally.refused, latency_ns);
     if (code == record->code)
         return;
@@ -254,7 +256,7 @@ static void judge(const struct record *record, unsigned code, int64_t latency_ns
 static void take_answer(struct connection *connection)
 {
     const struct record *record = connection->record;
-    judge(record, (unsigned)strtoul(connection->head + 9, NULL, 10), clock_now_ns() - connection->due_ns);
+    judge(record, (unsigned)strtoul(connection->head + 9, NULL, 10), connection->due_ns);
     connection->head_len = 0;
     if (--connection->answers || record->end == END_SERVER)
         return;
@@ -370,6 +372,7 @@ static void wait_until(int64_t next_ns)
 static double run(void)
 {
     plan.began_ns = clock_now_ns();
+    plan.steady_ns = plan.began_ns + plan.end_ns / 10; /* connections are open, and queues have filled */
     plan.end_ns += plan.began_ns;
     while (!is_over(clock_now_ns()))
         wait_until(send_due(clock_now_ns()));
@@ -413,8 +416,8 @@ static void print_all(double seconds)
     print_latencies("refused", &tally.refused);
     printf("\"goodput\":%.1f,\"left\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"unanswered\":%zu,\"opened\":%" PRIu64
            ",\"wrong\":%" PRIu64 ",\"first_wrong\":\"%s\"}\n",
-           (double)tally.accepted.count / seconds, tally.left, tally.dropped, connection_count - spare_count,
-           tally.opened, tally.wrong, tally.first_wrong);
+           (double)tally.in_time * 1e9 / (double)(plan.end_ns - plan.steady_ns), tally.left, tally.dropped,
+           connection_count - spare_count, tally.opened, tally.wrong, tally.first_wrong);
 }
 
 static void make_connections(size_t count)
