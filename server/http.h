@@ -119,6 +119,10 @@ struct http_route {
      * http_request_complete is not called. False: it will be, and what it brings is thrown away. */
     bool (*withdraw)(struct http_request *request);
 
+    /* (optional) Called by the loop before another thread decodes a large body, which may take its turn: for what must be
+     * known before, a deadline that is nearer. */
+    void (*prepare)(struct http_request *request);
+
     unsigned sides; /* enum http_side's; 0: HTTP_PUBLIC */
     bool vital;     /* health: answered on the connections that are kept for it, too */
 };

@@ -86,7 +86,7 @@ static void decode_in_slow_lane(struct side_task *task)
     enum http_progress progress = decode(request, exchange->route);
     assert(progress != HTTP_GATHERED);
     atomic_store(&exchange->decoding, false);
-    if (progress == HTTP_PENDING)
+    if (progress == HTTP_PENDING && !atomic_load(&exchange->unwanted))
         exchange->route->start(request);
     else
         http_request_complete(request);
@@ -99,6 +99,24 @@ static void suspend(struct exchange *exchange)
     atomic_fetch_add(&exchange->loop->outstanding, 1);
     exchange_enter_pending(exchange);
     MHD_suspend_connection(exchange->connection);
+}
+
+static enum MHD_Result hand_to_slow_lane(struct exchange *exchange)
+{
+    if (!exchange_own_texts(exchange)) {
+        struct error err;
+        error_set(&err, STATUS_NO_MEMORY, "there is no memory for the request");
+        error_hint(&err, "send it again in a moment");
+        exchange_refuse(exchange, &err);
+        return http_respond(exchange);
+    }
+    if (exchange->route->prepare)
+        exchange->route->prepare(&exchange->request);
+    exchange->task.run = decode_in_slow_lane;
+    atomic_store(&exchange->decoding, true);
+    suspend(exchange);
+    side_thread_push(exchange->loop->server->slow_lane, &exchange->task);
+    return MHD_YES;
 }
 
 static enum MHD_Result refuse_abandoned(struct exchange *exchange)
@@ -122,13 +140,8 @@ static enum MHD_Result act(struct exchange *exchange)
     atomic_store_explicit(&request->deadline_ns, loop->now_ns + loop->server->options.deadline_ns,
                           memory_order_relaxed);
     peer_move(exchange->peer, PEER_WORKING);
-    if (request->body.len > HTTP_SLOW_BODY_BYTES) {
-        exchange->task.run = decode_in_slow_lane;
-        atomic_store(&exchange->decoding, true);
-        suspend(exchange);
-        side_thread_push(loop->server->slow_lane, &exchange->task);
-        return MHD_YES;
-    }
+    if (request->body.len > HTTP_SLOW_BODY_BYTES)
+        return hand_to_slow_lane(exchange);
     switch (decode(request, exchange->route)) {
     case HTTP_ANSWERED: return http_respond(exchange);
     case HTTP_GATHERED:
