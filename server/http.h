@@ -135,13 +135,14 @@ enum http_outcome {
 
 /* One request's end, for counters and the access log. */
 struct http_record {
-    /* Texts are "" where the request was refused before its headers were whole, by a time limit or by the library. */
+    /* Texts are "" where the request was refused before its headers were whole, by a time limit or by the library; but what
+     * a time limit refused has an id. */
     const char *method, *path, *protocol, *user_agent, *request_id;
     const struct sockaddr *address; /* of the client */
     size_t route;                   /* its index in the table; the table's length where none was found */
     bool runs_model;                /* the route has a `start` */
     enum http_outcome outcome;
-    unsigned code;
+    unsigned code; /* HTTP_CLIENT_LEFT if there was no answer yet when the client left */
     size_t body_bytes, reply_bytes;
     size_t rows;                   /* as the handlers set them; 0 where its work was given up */
     enum http_rejection rejection; /* likewise */

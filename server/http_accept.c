@@ -41,24 +41,52 @@ void http_forget(struct peer *peer)
     peer_free(peer);
 }
 
-/* The connection that has been silent for longest gives its place up. */
-static void evict_idle(struct http_loop *loop)
+/* The connection that has been silent for longest gives its place up. False if this loop has none. */
+static bool evict_idle(struct http_loop *loop)
 {
     struct peer *peer = loop->peers[PEER_IDLE].first;
     while (peer && peer->verdict != PEER_KEPT)
         peer = peer->next;
     if (peer)
         peer_shut(peer, PEER_EVICTED);
+    return peer;
+}
+
+/* One of this loop's, or one of each other's. */
+static void make_room(struct http_loop *loop)
+{
+    struct http_server *server = loop->server;
+    if (evict_idle(loop))
+        return;
+    for (size_t i = 0; i < server->loop_count; i++) {
+        if (&server->loops[i] == loop)
+            continue;
+        atomic_store(&server->loops[i].place_wanted, true);
+        http_loop_wake(&server->loops[i]);
+    }
+}
+
+/* Whether all places are taken, and one of them is about to become free: whoever knocks now had better wait. */
+static bool is_room_coming(const struct http_loop *loop)
+{
+    const struct http_server *server = loop->server;
+    if (atomic_load(&server->connections) < server->options.connections_max ||
+        atomic_load_explicit(&server->phase, memory_order_relaxed) >= PHASE_ENDING)
+        return false;
+    const struct peer *first = loop->peers[PEER_IDLE].first;
+    return first && first->verdict != PEER_KEPT;
 }
 
 static void refuse(struct http_loop *loop, int fd, const char *what, size_t limit, const char *option)
 {
     struct error err;
+    char request_id[REQUEST_ID_MAX + 1];
+    request_id_choose(NULL, request_id);
     error_set(&err, STATUS_OVERLOADED, "%s: %zu", what, limit);
     error_hint(&err, "close connections that are not needed, or start mlpd with a larger %s", option);
     if (loop->server->handlers.rejected)
         loop->server->handlers.rejected(loop->loop_state, HTTP_REJECTED_CONNECTIONS);
-    http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable", &err);
+    http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable", request_id, &err);
     shutdown(fd, SHUT_WR); /* so that the answer goes out before the reset that unread bytes would bring */
     close(fd);
 }
@@ -105,6 +133,8 @@ void http_accept_inbox(struct http_loop *loop)
         adopt(loop, peer);
         peer = next;
     }
+    if (atomic_exchange_explicit(&loop->place_wanted, false, memory_order_relaxed))
+        evict_idle(loop);
 }
 
 static void admit(struct http_loop *loop, int fd, const struct sockaddr *address, socklen_t len, bool admin)
@@ -114,7 +144,7 @@ static void admit(struct http_loop *loop, int fd, const struct sockaddr *address
     size_t open = atomic_fetch_add(&server->connections, 1);
     bool reserved = open >= public_places(server);
     if (reserved)
-        evict_idle(loop);
+        make_room(loop);
     if (open >= options->connections_max) {
         refuse(loop, fd, "all connections are taken", options->connections_max, "--connections-max");
     } else if (server->ip_limit && !ip_limit_take(server->ip_limit, address)) {
@@ -143,12 +173,12 @@ static void rest(struct http_loop *loop)
 {
     loop->accept_at_ns = loop->now_ns + REST_MS * INT64_C(1000000);
     http_listen(loop, false);
-    evict_idle(loop);
+    make_room(loop);
 }
 
 bool http_accept(struct http_loop *loop, const struct http_listener *listener)
 {
-    for (size_t i = 0; i < ACCEPT_MAX; i++) {
+    for (size_t i = 0; i < ACCEPT_MAX && !is_room_coming(loop); i++) {
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
         int fd = accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -8,6 +8,7 @@
 enum {
     KEEP_BYTES = 32 * 1024, /* of each of an exchange's buffers, from one request to the next */
     SPARE_MAX = 256,        /* exchanges kept for later by each loop; what a flood of connections took goes back */
+    SPARE_IDLE_MAX = 8,     /* of these, kept although there is no use for them */
 };
 
 static void exchange_free(struct exchange *exchange)
@@ -47,6 +48,8 @@ struct exchange *exchange_take(struct http_loop *loop)
         return exchange_create(loop);
     loop->pool.spare = exchange->next;
     loop->pool.spare_count--;
+    if (loop->pool.spare_count < loop->pool.spare_min)
+        loop->pool.spare_min = loop->pool.spare_count;
     exchange->next = NULL;
     return exchange;
 }
@@ -90,14 +93,33 @@ void exchange_give_back(struct exchange *exchange)
     pool->spare_count++;
 }
 
+/* Frees the spare exchanges but for the first `kept`, which were used last. */
+static void free_spare(struct exchange_pool *pool, size_t kept)
+{
+    struct exchange **end = &pool->spare;
+    for (size_t i = 0; i < kept && *end; i++)
+        end = &(*end)->next;
+    for (struct exchange *exchange = *end, *next; exchange; exchange = next) {
+        next = exchange->next;
+        exchange_free(exchange);
+        pool->spare_count--;
+    }
+    *end = NULL;
+}
+
+void exchange_pool_trim(struct http_loop *loop)
+{
+    struct exchange_pool *pool = &loop->pool;
+    if (pool->spare_min > SPARE_IDLE_MAX) {
+        free_spare(pool, pool->spare_count - pool->spare_min + SPARE_IDLE_MAX);
+        pool->flooded = true;
+    }
+    pool->spare_min = pool->spare_count;
+}
+
 void exchange_pool_clear(struct http_loop *loop)
 {
-    while (loop->pool.spare) {
-        struct exchange *exchange = loop->pool.spare;
-        loop->pool.spare = exchange->next;
-        exchange_free(exchange);
-    }
-    loop->pool.spare_count = 0;
+    free_spare(&loop->pool, 0);
 }
 
 void exchange_enter_pending(struct exchange *exchange)

@@ -60,7 +60,8 @@ struct exchange_pool {
     struct exchange *first_pending;
     struct exchange *spare;
     size_t spare_count;
-    bool flooded; /* there were more than are kept; some have been freed since the last look */
+    size_t spare_min; /* the fewest since the last look: so many were of no use */
+    bool flooded;     /* there were more than are kept; some have been freed since the last look */
 };
 
 /* NULL if out of memory. */
@@ -68,6 +69,10 @@ struct exchange *exchange_take(struct http_loop *loop);
 
 /* Its connection and its work have done with it. */
 void exchange_give_back(struct exchange *exchange);
+
+/* Frees what was of no use since the last look, but for a few: what a flood of requests took goes back, and what they paid for
+ * is paid back. */
+void exchange_pool_trim(struct http_loop *loop);
 
 /* Frees the spare exchanges. */
 void exchange_pool_clear(struct http_loop *loop);

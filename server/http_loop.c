@@ -26,8 +26,9 @@ enum {
     WAIT_ENDING_MS = 20, /* and while the end is waited for */
     GRACE_MS = 200,      /* at the end, for the next request of a connection that is kept alive */
     LOOK_MS = 1,         /* a loop that always has work looks at its own epoll as often as this */
-    TICK_MS = 500,       /* between two looks for clients that have gone */
+    TICK_MS = 500,       /* between two looks for clients that have gone, and for memory that is of no use */
     EVENTS_MAX = 32,
+    FLOOD = 256, /* connections fewer than there were: what they took is worth giving back */
 };
 
 void http_loop_wake(struct http_loop *loop)
@@ -50,7 +51,10 @@ static void refuse_slow(struct peer *peer)
     error_set(&err, STATUS_INVALID, "the request was not whole %lld s after its first byte",
               (long long)(peer->loop->server->options.read_timeout_ns / (1000 * MS)));
     error_hint(&err, "send it faster or in smaller pieces, or start mlpd with a longer --read-timeout-s");
-    http_respond_raw(peer->fd, MHD_HTTP_REQUEST_TIMEOUT, "Request Timeout", &err);
+    if (!peer->exchange)
+        request_id_new(peer->request_id);
+    http_respond_raw(peer->fd, MHD_HTTP_REQUEST_TIMEOUT, "Request Timeout",
+                     peer->exchange ? peer->exchange->request_id : peer->request_id, &err);
     peer_shut(peer, PEER_TOO_SLOW);
 }
 
@@ -96,12 +100,25 @@ static void close_all(struct http_loop *loop)
                 peer_shut(peer, PEER_ABANDONED);
 }
 
-static void look_for_the_gone(struct http_loop *loop)
+/* After a flood of requests or connections: the freed pieces lie between others, where free alone leaves them to the
+ * process. */
+static void give_memory_back(struct http_loop *loop)
+{
+    size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
+    if (connections > loop->connections_peak)
+        loop->connections_peak = connections;
+    if (!loop->pool.flooded && loop->connections_peak - connections < FLOOD)
+        return;
+    malloc_trim(0);
+    loop->pool.flooded = false;
+    loop->connections_peak = connections;
+}
+
+static void clean_up(struct http_loop *loop)
 {
     close_gone(loop);
-    if (loop->pool.flooded)
-        malloc_trim(0); /* the freed pieces lie between others, where free alone leaves them to the process */
-    loop->pool.flooded = false;
+    exchange_pool_trim(loop);
+    give_memory_back(loop);
 }
 
 static void keep_time(struct http_loop *loop)
@@ -109,7 +126,7 @@ static void keep_time(struct http_loop *loop)
     const struct http_options *options = &loop->server->options;
     if (loop->now_ns - loop->ticked_ns >= TICK_MS * MS) {
         loop->ticked_ns = loop->now_ns;
-        look_for_the_gone(loop);
+        clean_up(loop);
     }
     close_overdue(loop, PEER_READING, options->read_timeout_ns);
     close_overdue(loop, PEER_IDLE, options->idle_timeout_ns);

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "server/request_id.h"
+
 struct exchange;
 struct http_loop;
 
@@ -35,9 +37,10 @@ struct peer {
     bool gone;     /* its end of stream, or an error, was read */
     enum peer_verdict verdict;
     enum peer_state state;
-    int64_t since_ns;          /* when it came into its state */
-    int64_t began_ns;          /* when the first byte of its request came */
-    struct exchange *exchange; /* of the request under way, once its headers have come; or NULL */
+    int64_t since_ns;                        /* when it came into its state */
+    int64_t began_ns;                        /* when the first byte of its request came */
+    struct exchange *exchange;               /* of the request under way, once its headers have come; or NULL */
+    char request_id[REQUEST_ID_NEW_LEN + 1]; /* of a request that was refused before; else "" */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;

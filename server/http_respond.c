@@ -83,16 +83,17 @@ int http_respond(struct exchange *exchange)
     return queued;
 }
 
-void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err)
+void http_respond_raw(int fd, unsigned code, const char *reason, const char *request_id, const struct error *err)
 {
     struct http_request request = {0};
     struct http_reply *reply = &request.reply;
-    char head[256];
+    char head[256 + REQUEST_ID_MAX];
     http_reply_error_code(&request, code, err);
     int len = snprintf(head, sizeof head,
-                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n",
+                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%sx-request-id: %s\r\n"
+                       "Connection: close\r\n\r\n",
                        code, reason, reply->content_type, reply->body.len,
-                       reply->retry_after_s ? "Retry-After: 1\r\n" : "");
+                       reply->retry_after_s ? "Retry-After: 1\r\n" : "", request_id);
     struct iovec parts[] = {{head, (size_t)len}, {reply->body.data, reply->body.len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); /* what does not fit is not waited for */

@@ -50,12 +50,14 @@ struct http_loop {
     struct peer *adopting;               /* that is being handed to libmicrohttpd */
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
     struct exchange_pool pool;
-    uint64_t round;  /* of gathered work: it grows when that has run */
-    size_t gathered; /* exchanges that wait for this round's end */
+    size_t connections_peak; /* since memory was last given back to the system */
+    uint64_t round;          /* of gathered work: it grows when that has run */
+    size_t gathered;         /* exchanges that wait for this round's end */
 
     /* From other threads. */
     _Alignas(64) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
     atomic_bool waking;         /* wake_fd was written since the loop last looked: once is enough */
+    atomic_bool place_wanted;   /* another loop has no idle connection whose place it could take */
     pthread_mutex_t inbox_lock; /* guards inbox */
     struct peer *inbox;         /* connections that another loop has accepted for this one */
 
@@ -104,7 +106,7 @@ void http_loop_wake(struct http_loop *loop);
  * more. */
 bool http_accept(struct http_loop *loop, const struct http_listener *listener);
 
-/* Takes the connections that other loops have left in the inbox. */
+/* Takes the connections that other loops have left in the inbox, and makes room if one of them has asked for it. */
 void http_accept_inbox(struct http_loop *loop);
 
 /* Whether the peer need not have a place that is kept for health checks; then it has one of the others. */
@@ -141,7 +143,7 @@ int http_respond(struct exchange *exchange);
 
 /* Sends a whole answer past libmicrohttpd, to a client of which no request has been read whole, as far as the socket takes
  * it. */
-void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err);
+void http_respond_raw(int fd, unsigned code, const char *reason, const char *request_id, const struct error *err);
 
 /* ---- http_record.c ---- */
 

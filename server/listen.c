@@ -87,20 +87,21 @@ static enum status unix_error(const char *path, const char *fault, struct error 
                       "--host unix:PATH takes a path in a folder that can be written, where nobody else listens");
 }
 
-/* Whether a program answers at the address. */
-static bool is_alive(const struct sockaddr_un *address)
+/* Whether nobody listens at the address. One who does may have no time (EAGAIN), or not be for this user (EACCES). */
+static bool is_dead(const struct sockaddr_un *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
-    if (fd >= 0)
-        close(fd);
-    return alive;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool dead = connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
+    close(fd);
+    return dead;
 }
 
 static void remove_dead_socket(const struct sockaddr_un *address)
 {
     struct stat st;
-    if (lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && !is_alive(address))
+    if (lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && is_dead(address))
         unlink(address->sun_path);
 }
 
