@@ -284,11 +284,10 @@ static void *worker_main(void *argument)
 enum status batcher_submit(struct batcher *batcher, struct job *job, struct error *err)
 {
     assert(job->count > 0);
+    pthread_mutex_lock(&batcher->lock);
     job->status = STATUS_OK;
     job->taken = job->finished = 0;
     job->queued = false;
-
-    pthread_mutex_lock(&batcher->lock);
     bool closed = batcher->closed;
     size_t queued = batcher->queued_rows;
     bool fits = !closed && job->count <= batcher->options.queue_max - queued;

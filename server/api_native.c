@@ -165,6 +165,13 @@ static bool is_gathered(struct http_request *request)
     return gather_add(loop->gather, request->state);
 }
 
+/* A value that is none is refused when the body is decoded. */
+static void predict_prepare(struct http_request *request)
+{
+    struct error unread;
+    read_timeout(request, &unread);
+}
+
 static enum http_progress predict_decode(struct http_request *request)
 {
     struct prediction *prediction = request->state;
@@ -294,7 +301,8 @@ const struct http_route api_native_routes[] = {
      .decode = predict_decode,
      .start = predict_start,
      .encode = predict_encode,
-     .withdraw = predict_withdraw},
+     .withdraw = predict_withdraw,
+     .prepare = predict_prepare},
     {.path = "/model", .methods = HTTP_GET, .parameters = model_parameters, .decode = model_decode},
     {.path = "/healthz", .methods = HTTP_GET, .decode = healthz_decode, .sides = HTTP_EVERYWHERE, .vital = true},
     {.path = "/readyz", .methods = HTTP_GET, .decode = readyz_decode, .sides = HTTP_EVERYWHERE, .vital = true},

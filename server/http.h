@@ -120,6 +120,10 @@ struct http_route {
      * http_request_complete is not called. False: it will be, and what it brings is thrown away. */
     bool (*withdraw)(struct http_request *request);
 
+    /* (optional) Called by the loop before another thread decodes a large body, which may take its turn: for what must be
+     * known before, a deadline that is nearer. */
+    void (*prepare)(struct http_request *request);
+
     unsigned sides; /* enum http_side's; 0: HTTP_PUBLIC */
     bool vital;     /* health: answered on the connections that are kept for it, too */
 };
@@ -132,13 +136,14 @@ enum http_outcome {
 
 /* One request's end, for counters and the access log. */
 struct http_record {
-    /* Texts are "" where the request was refused before its headers were whole, by a time limit or by the library. */
+    /* Texts are "" where the request was refused before its headers were whole, by a time limit or by the library; but what
+     * a time limit refused has an id. */
     const char *method, *path, *protocol, *user_agent, *request_id;
     const struct sockaddr *address; /* of the client */
     size_t route;                   /* its index in the table; the table's length where none was found */
     bool runs_model;                /* the route has a `start` */
     enum http_outcome outcome;
-    unsigned code;
+    unsigned code; /* HTTP_CLIENT_LEFT if there was no answer yet when the client left */
     size_t body_bytes, reply_bytes;
     size_t rows;                   /* as the handlers set them; 0 where its work was given up */
     enum http_rejection rejection; /* likewise */

@@ -1,12 +1,13 @@
 #include "server/http_exchange.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/http_server.h"
 
 enum {
     KEEP_BYTES = 32 * 1024, /* of each of an exchange's buffers, from one request to the next */
-    SPARE_MIN = 64,         /* exchanges kept for later by each loop, needed or not */
+    SPARE_MIN = 8,          /* exchanges kept for later by each loop, needed or not */
     SPARE_CREDITED = 256, /* of the spare ones, those that keep their credit: others may be short of it meanwhile */
 };
 
@@ -19,6 +20,7 @@ static void exchange_free(struct exchange *exchange)
     buffer_free(&exchange->request.reply.body);
     buffer_free(&exchange->late.body);
     account_close(&exchange->account);
+    free(exchange->texts);
     free(exchange);
 }
 
@@ -69,6 +71,7 @@ static void exchange_clear(struct exchange *exchange)
     if (request->state && handlers->state_reset)
         handlers->state_reset(request->state);
     account_settle(&exchange->account);
+    free(exchange->texts);
     *exchange = (struct exchange){
         .request = {.body = request->body,
                     .reply = {.body = request->reply.body},
@@ -131,6 +134,38 @@ void exchange_leave_pending(struct exchange *exchange)
         exchange->next->previous = exchange->previous;
     *(exchange->previous ? &exchange->previous->next : &pool->first_pending) = exchange->next;
     exchange->next = exchange->previous = NULL;
+}
+
+static size_t size_of_texts(const struct http_request *request)
+{
+    size_t size = strlen(request->content_type) + strlen(request->accept) + 2;
+    for (size_t i = 0; i < request->query_count; i++)
+        size += strlen(request->query[i].key) + strlen(request->query[i].value) + 2;
+    return size;
+}
+
+/* Moves a text to *at, and *at behind it. */
+static void move_text(const char **text, char **at)
+{
+    size_t size = strlen(*text) + 1;
+    memcpy(*at, *text, size);
+    *text = *at;
+    *at += size;
+}
+
+bool exchange_own_texts(struct exchange *exchange)
+{
+    struct http_request *request = &exchange->request;
+    char *at = exchange->texts = malloc(size_of_texts(request));
+    if (!at)
+        return false;
+    move_text(&request->content_type, &at);
+    move_text(&request->accept, &at);
+    for (size_t i = 0; i < request->query_count; i++) {
+        move_text(&request->query[i].key, &at);
+        move_text(&request->query[i].value, &at);
+    }
+    return true;
 }
 
 void exchange_refuse_code(struct exchange *exchange, unsigned code, const struct error *err)

@@ -26,10 +26,11 @@ enum {
     WAIT_PENDING_MS = 5, /* while requests are pending: a deadline is met as exactly as this */
     WAIT_ENDING_MS = 20, /* and while the end is waited for */
     GRACE_MS = 200,      /* at the end, for the next request of a connection that is kept alive */
-    LOOK_MS = 1,   /* a loop that always has work looks at its own epoll, and at deadlines, as often as this */
-    REST_MS = 1,   /* between two rounds while the queue is full */
-    TICK_MS = 500, /* between two looks for clients that have gone */
-    FLOOD = 256,   /* connections or exchanges of which there are fewer at once: their memory is given back */
+    LOOK_MS = 1,      /* a loop that always has work looks at its own epoll, and at deadlines, as often as this */
+    REST_MS = 1,      /* between two rounds while the queue is full */
+    TICK_MS = 500,    /* between two looks for clients that have gone */
+    FLOOD = 256,      /* connections of which there are fewer at once: their memory is given back, */
+    FLOOD_SPARE = 16, /* or exchanges that nobody has needed lately */
     EVENTS_MAX = 32,
 };
 
@@ -53,7 +54,7 @@ static void refuse_slow(struct peer *peer)
     error_set(&err, STATUS_INVALID, "the request was not whole %lld s after its first byte",
               (long long)(peer->loop->server->options.read_timeout_ns / (1000 * MS)));
     error_hint(&err, "send it faster or in smaller pieces, or start mlpd with a longer --read-timeout-s");
-    http_respond_raw(peer->fd, MHD_HTTP_REQUEST_TIMEOUT, &err);
+    http_refuse_raw(peer, MHD_HTTP_REQUEST_TIMEOUT, PEER_TOO_SLOW, &err);
     peer_shut(peer, PEER_TOO_SLOW);
 }
 
@@ -103,7 +104,7 @@ static void close_all(struct http_loop *loop)
 static void give_back_memory(struct http_loop *loop)
 {
     size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
-    if (exchange_pool_shrink(loop) < FLOOD && loop->connections_most < connections + FLOOD)
+    if (exchange_pool_shrink(loop) < FLOOD_SPARE && loop->connections_most < connections + FLOOD)
         return;
     malloc_trim(0);
     loop->connections_most = connections;

@@ -134,7 +134,7 @@ static void decode_in_slow_lane(struct side_task *task)
     enum http_progress progress = decode(exchange);
     assert(progress != HTTP_GATHERED);
     atomic_store(&exchange->decoding, false);
-    if (progress == HTTP_PENDING)
+    if (progress == HTTP_PENDING && !atomic_load(&exchange->unwanted))
         exchange->route->start(request);
     else
         http_request_complete(request);
@@ -189,6 +189,25 @@ static enum MHD_Result start(struct exchange *exchange)
     return reply_to(exchange);
 }
 
+static enum MHD_Result hand_to_slow_lane(struct exchange *exchange)
+{
+    if (!exchange_own_texts(exchange)) {
+        struct error err;
+        error_set(&err, STATUS_NO_MEMORY, "there is no memory for the request");
+        error_hint(&err, "send it again in a moment");
+        exchange_refuse(exchange, &err);
+        return http_respond(exchange);
+    }
+    if (exchange->route->prepare)
+        exchange->route->prepare(&exchange->request);
+    exchange->task.run = decode_in_slow_lane;
+    atomic_store(&exchange->decoding, true);
+    expect_end(exchange);
+    suspend(exchange);
+    side_thread_push(exchange->loop->server->slow_lane, &exchange->task);
+    return MHD_YES;
+}
+
 static enum MHD_Result refuse_abandoned(struct exchange *exchange)
 {
     struct error err;
@@ -211,14 +230,8 @@ static enum MHD_Result act(struct exchange *exchange)
                           memory_order_relaxed);
     peer_move(exchange->peer, PEER_WORKING);
     request->on_loop = !is_slow(exchange);
-    if (!request->on_loop) {
-        exchange->task.run = decode_in_slow_lane;
-        atomic_store(&exchange->decoding, true);
-        expect_end(exchange);
-        suspend(exchange);
-        side_thread_push(loop->server->slow_lane, &exchange->task);
-        return MHD_YES;
-    }
+    if (!request->on_loop)
+        return hand_to_slow_lane(exchange);
     switch (decode(exchange)) {
     case HTTP_ANSWERED: return http_respond(exchange);
     case HTTP_GATHERED:
@@ -339,7 +352,7 @@ static void on_closed(struct peer *peer)
         else if (peer->verdict == PEER_ABANDONED)
             http_record_end(peer, NULL, HTTP_DROPPED, 0);
         else
-            http_record_end(peer, NULL, peer->gone ? HTTP_GONE : HTTP_DONE, MHD_HTTP_BAD_REQUEST);
+            http_record_end(peer, NULL, peer->gone ? HTTP_GONE : HTTP_DONE, peer->gone ? 0 : MHD_HTTP_BAD_REQUEST);
     }
     http_forget(peer);
 }

@@ -74,14 +74,21 @@ static void add_headers(struct MHD_Response *response, const struct exchange *ex
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
+void http_refuse_raw(struct peer *peer, unsigned code, enum peer_verdict verdict, const struct error *err)
+{
+    if (!peer->exchange)
+        request_id_new(peer->request_id);
+    peer->verdict = verdict;
+    peer->refusal_code = code;
+    http_respond_raw(peer->fd, code, peer->exchange ? peer->exchange->request_id : peer->request_id, err);
+}
+
 int http_respond_no_memory(struct peer *peer)
 {
     struct error err;
     error_set(&err, STATUS_NO_MEMORY, "there is no memory for the request");
     error_hint(&err, "send it again in a moment");
-    peer->verdict = PEER_REFUSED;
-    peer->refusal_code = MHD_HTTP_SERVICE_UNAVAILABLE;
-    http_respond_raw(peer->fd, MHD_HTTP_SERVICE_UNAVAILABLE, &err);
+    http_refuse_raw(peer, MHD_HTTP_SERVICE_UNAVAILABLE, PEER_REFUSED, &err);
     return MHD_NO;
 }
 
@@ -114,12 +121,11 @@ static const char *reason_of(unsigned code)
     return reason ? reason : "Refused";
 }
 
-void http_respond_raw(int fd, unsigned code, const struct error *err)
+void http_respond_raw(int fd, unsigned code, const char *request_id, const struct error *err)
 {
     struct http_request request = {0};
     struct http_reply *reply = &request.reply;
-    char head[384], id[REQUEST_ID_NEW_LEN + 1];
-    request_id_new(id);
+    char head[256 + REQUEST_ID_MAX];
     http_reply_error_code(&request, code, err);
     replace_failed(reply);
     const void *body = reply->shared_body ? reply->shared_body : reply->body.data;
@@ -127,7 +133,7 @@ void http_respond_raw(int fd, unsigned code, const struct error *err)
     int len = snprintf(head, sizeof head,
                        "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nx-request-id: %s\r\n"
                        "%sConnection: close\r\n\r\n",
-                       code, reason_of(code), reply->content_type, body_len, id,
+                       code, reason_of(code), reply->content_type, body_len, request_id,
                        reply->retry_after_s ? "Retry-After: 1\r\n" : "");
     struct iovec parts[] = {{head, (size_t)len}, {(void *)(uintptr_t)body, body_len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};

@@ -63,6 +63,7 @@ struct http_loop {
     /* From other threads. */
     _Alignas(CACHE_LINES) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
     atomic_bool waking;         /* wake_fd was written since the loop last looked: once is enough */
+    atomic_bool place_wanted;   /* another loop has no idle connection whose place it could take */
     pthread_mutex_t inbox_lock; /* guards inbox */
     struct peer *inbox;         /* connections that another loop has accepted for this one */
 
@@ -116,7 +117,7 @@ void http_loop_wake(struct http_loop *loop);
  * more. */
 bool http_accept(struct http_loop *loop, const struct http_listener *listener);
 
-/* Takes the connections that other loops have left in the inbox. */
+/* Takes the connections that other loops have left in the inbox, and makes room if one of them has asked for it. */
 void http_accept_inbox(struct http_loop *loop);
 
 /* Whether the peer need not have a place that is kept for health checks; then it has one of the others. */
@@ -160,9 +161,12 @@ int http_respond(struct exchange *exchange);
  * MHD_NO, with which the handler closes the connection. */
 int http_respond_no_memory(struct peer *peer);
 
+/* Answers the peer's request, of which not all has been read, past libmicrohttpd; the verdict says why. */
+void http_refuse_raw(struct peer *peer, unsigned code, enum peer_verdict verdict, const struct error *err);
+
 /* Sends a whole answer past libmicrohttpd, to a client of which no request has been read whole, as far as the socket takes
  * it. */
-void http_respond_raw(int fd, unsigned code, const struct error *err);
+void http_respond_raw(int fd, unsigned code, const char *request_id, const struct error *err);
 
 /* ---- http_record.c ---- */
 

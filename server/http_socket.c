@@ -61,9 +61,7 @@ void peer_table_remove(struct peer *peer)
 
 static void refuse(struct peer *peer, unsigned code, const struct error *err)
 {
-    http_respond_raw(peer->fd, code, err);
-    peer->verdict = PEER_REFUSED;
-    peer->refusal_code = code;
+    http_refuse_raw(peer, code, PEER_REFUSED, err);
     shutdown(peer->fd, SHUT_WR);
 }
 
