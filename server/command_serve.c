@@ -3,8 +3,8 @@
  * Signals are blocked in all threads and waited for by this one: SIGTERM and SIGINT end the daemon, in order; a second one
  * ends it at once; SIGHUP opens the logs anew.
  */
+#include <errno.h>
 #include <malloc.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -254,7 +254,9 @@ static size_t drain(struct daemon *daemon)
 static void *end_process_later(void *argument)
 {
     (void)argument;
-    poll(NULL, 0, ABANDON_MS);
+    struct timespec left = {.tv_sec = ABANDON_MS / 1000, .tv_nsec = ABANDON_MS % 1000 * MS};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        continue;
     log_write(LOG_ERROR, "a worker did not end within %d ms; the process ends without it", ABANDON_MS);
     log_stop();
     _exit(EXIT_FAULT);

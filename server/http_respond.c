@@ -46,32 +46,40 @@ static char *append_stage(char *at, const char *name, int64_t ns)
     return at + sprintf(at, "%s;dur=%" PRIu64 ".%03u", name, us / 1000, (unsigned)(us % 1000));
 }
 
-static void add_timing(struct MHD_Response *response, const struct http_timing *timing)
+static bool add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+    return MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+static bool add_timing(struct MHD_Response *response, const struct http_timing *timing)
 {
     char text[4 * 40], *at = text;
     at = append_stage(at, "decode", timing->decode_ns);
     at = append_stage(at, ", queue", timing->queue_ns);
     at = append_stage(at, ", compute", timing->compute_ns);
     append_stage(at, ", encode", timing->encode_ns);
-    MHD_add_response_header(response, "Server-Timing", text);
+    return add_header(response, "Server-Timing", text);
 }
 
-static void add_headers(struct MHD_Response *response, const struct exchange *exchange,
+/* False if there is no memory for one of them. An answer without Connection: close would leave open a connection on which
+ * nobody knows where the next request begins. */
+static bool add_headers(struct MHD_Response *response, const struct exchange *exchange,
                         const struct http_reply *reply)
 {
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
+    bool ok = add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
     if (reply->allow)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
+        ok &= add_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
     if (reply->retry_after_s) {
         char seconds[16];
         snprintf(seconds, sizeof seconds, "%u", reply->retry_after_s);
-        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+        ok &= add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
-    MHD_add_response_header(response, "x-request-id", exchange->request_id);
+    ok &= add_header(response, "x-request-id", exchange->request_id);
     if (exchange->stage != STAGE_EXPIRED && exchange->request.rows)
-        add_timing(response, &exchange->request.timing);
+        ok &= add_timing(response, &exchange->request.timing);
     if (is_last(exchange))
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+        ok &= add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    return ok;
 }
 
 void http_refuse_raw(struct peer *peer, unsigned code, enum peer_verdict verdict, const struct error *err)
@@ -108,11 +116,11 @@ int http_respond(struct exchange *exchange)
     struct MHD_Response *response = make_response(exchange, reply);
     if (!response)
         return refuse_past_library(exchange, reply);
-    add_headers(response, exchange, reply);
     peer_move(exchange->peer, PEER_ANSWERING);
-    enum MHD_Result queued = MHD_queue_response(exchange->connection, reply->code, response);
+    bool queued = add_headers(response, exchange, reply) &&
+                  MHD_queue_response(exchange->connection, reply->code, response) == MHD_YES;
     MHD_destroy_response(response);
-    return queued == MHD_YES ? MHD_YES : refuse_past_library(exchange, reply);
+    return queued ? MHD_YES : refuse_past_library(exchange, reply);
 }
 
 static const char *reason_of(unsigned code)
