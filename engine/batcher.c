@@ -30,20 +30,21 @@ struct worker {
 };
 
 struct batcher {
+    /* Guards what follows, up to `closed`, and the batcher's own fields of every queued job. */
+    _Alignas(CACHE_LINES) pthread_mutex_t lock;
+    pthread_cond_t work; /* there are rows, or it is closed */
+    struct job *head, *tail;
+    size_t queued_rows;
+    unsigned idle_workers;    /* that wait for rows */
+    unsigned waiting_workers; /* that wait for more rows */
+    bool waking;              /* a worker was woken and has not come yet: it will take what has queued until then */
+    bool closed;
+
+    /* Only read; the above fills a pair of lines. */
     const struct backend *backend;
     struct batcher_options options;
     struct worker *workers;
     size_t worker_count;
-
-    _Alignas(CACHE_LINES)
-        pthread_mutex_t lock; /* guards all below, and the batcher's own fields of every queued job */
-    pthread_cond_t work;      /* there are rows, or it is closed */
-    struct job *head, *tail;
-    size_t queued_rows;
-    size_t idle_workers;    /* that wait for rows */
-    size_t waiting_workers; /* that wait for more rows */
-    bool waking;            /* a worker was woken and has not come yet: it will take what has queued until then */
-    bool closed;
 };
 
 static void push_tail(struct batcher *batcher, struct job *job)

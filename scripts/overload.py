@@ -27,7 +27,7 @@ from benchlib import bodies, load, made_model, open_loop
 from benchlib.machine import OUT, ROOT, Cores, Failed, busy_seconds, processor_name, say
 
 MLPD = ROOT / "build/mlpd"
-LAYERS = (784, 2048, 2048, 2048, 10)
+LAYERS = (784, 2048, 2048, 2048, 2048, 10)
 BATCH, QUEUE, DEADLINE_MS = 64, 128, 2000
 CONNECTIONS = {"heavy": 1000, "shipped": 2000}
 PEAK_CONNECTIONS = {"heavy": QUEUE * 3 // 4, "shipped": 64}  # as many as give the peak, and fit the queue
@@ -110,7 +110,8 @@ class Subject:
         after, _ = self.closed(self.raw, self.seconds)
         goodput, answers = result["goodput"], result["answered"]
         turn_ms = CONNECTIONS[self.name] / goodput * 1e3
-        allowed_ms = (QUEUE + 2 * BATCH) / goodput * 1e3 if self.name == "heavy" else 3 * turn_ms
+        queued_ms = (QUEUE + 2 * BATCH) / goodput * 1e3
+        allowed_ms = 1.25 * queued_ms if self.name == "heavy" else 3 * turn_ms
         row = {
             "peak": before, "goodput": goodput, "offered": result["offered"] / result["seconds"],
             "goodput_of_peak": goodput / statistics.fmean((before, after)), "after_of_before": after / before,
@@ -153,7 +154,7 @@ def judge(results):
            heavy["compute_of_constant"] >= 10)
     yield ("heavy: 90 % of the peak goodput", percent(heavy["goodput_of_peak"]), heavy["goodput_of_peak"] >= 0.9)
     yield ("heavy: refusals under 5 ms at the median", f"{heavy['refused_p50_ms']:.2f} ms", heavy["refused_p50_ms"] < 5)
-    for name, what in (("heavy", "the queue and two batches take, or the deadline allows"),
+    for name, what in (("heavy", "the queue and two batches take, and a quarter more, or the deadline allows"),
                        ("shipped", "three turns of all connections take")):
         yield (f"{name}: accepted answers (p99.9) no later than {what}",
                f"{results[name]['accepted_p999_ms']:.0f} of {results[name]['allowed_ms']:.0f} ms",

@@ -26,7 +26,7 @@ PROCESSES, CONNECTIONS, PARTS = 2, 32, 10
 EACH_FIRST = 10_000  # requests of each kind, before memory is taken for settled
 PART_S = 3600        # the longest that a part may take
 QUEUE = PROCESSES * CONNECTIONS * soak_requests.ROWS  # so that none is refused: each code is known beforehand
-DEADLINE_MS = 600_000 # and that none expires, however slow a sanitizer makes it
+DEADLINE_MS = 600_000  # and that none expires, however slow a sanitizer makes it
 SETTLE_S = 3         # the loops look twice a second for memory that can go back
 
 

@@ -28,6 +28,7 @@ enum {
     GRACE_MS = 200,      /* at the end, for the next request of a connection that is kept alive */
     LOOK_MS = 1,      /* a loop that always has work looks at its own epoll, and at deadlines, as often as this */
     REST_MS = 1,      /* between two rounds while the queue is full */
+    FULL_MS = 20,     /* for so long after a refusal it counts as full */
     TICK_MS = 500,    /* between two looks for clients that have gone */
     FLOOD = 256,      /* connections of which there are fewer at once: their memory is given back, */
     FLOOD_SPARE = 16, /* or exchanges that nobody has needed lately */
@@ -183,14 +184,14 @@ static void forget_wake(struct http_loop *loop)
         atomic_store(&loop->waking, false);
 }
 
-/* The queue is full: what comes now will be refused. Each refusal by itself would take the processor from a worker twice; some
- * together cost half. An end of work, which makes room, ends the rest. */
+/* The queue was full a moment ago: part of what comes will be refused, and the rest waits behind a full queue. Each of them by
+ * itself would take the processor from a worker twice; some together cost half. An end of work, which makes room, ends the
+ * rest. */
 static void rest_while_full(struct http_loop *loop)
 {
     struct pollfd wake = {.fd = loop->wake_fd, .events = POLLIN};
-    if (loop->queue_was_full)
+    if (loop->now_ns < loop->refused_ns + FULL_MS * MS)
         poll(&wake, 1, REST_MS);
-    loop->queue_was_full = false;
 }
 
 /* Waits for something to do. The flag of the wake-up falls before the loop looks for what it was woken for. */

@@ -184,7 +184,8 @@ static enum MHD_Result start(struct exchange *exchange)
     }
     exchange->outstanding = false;
     atomic_fetch_sub(&exchange->loop->outstanding, 1);
-    exchange->loop->queue_was_full |= exchange->request.rejection == HTTP_REJECTED_QUEUE_FULL;
+    if (exchange->request.rejection == HTTP_REJECTED_QUEUE_FULL)
+        exchange->loop->refused_ns = exchange->loop->now_ns;
     exchange->stage = STAGE_COMPLETE;
     return reply_to(exchange);
 }

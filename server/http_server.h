@@ -51,14 +51,14 @@ struct http_loop {
     int64_t expired_ns;   /* when it last looked for pending requests that have expired */
     int64_t accept_at_ns; /* when it listens again, after the system had no descriptor left; 0: it listens */
 
+    int64_t refused_ns;      /* when the queue last had no room for a request; 0: never */
     size_t connections_most; /* since memory was last given back */
 
     struct peer *adopting;               /* that is being handed to libmicrohttpd */
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
     struct exchange_pool pool;
-    uint64_t round;      /* of gathered work: it grows when that has run */
-    size_t gathered;     /* exchanges that wait for this round's end */
-    bool queue_was_full; /* in this round: a request was refused for that */
+    uint64_t round;  /* of gathered work: it grows when that has run */
+    size_t gathered; /* exchanges that wait for this round's end */
 
     /* From other threads. */
     _Alignas(CACHE_LINES) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */

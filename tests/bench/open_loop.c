@@ -5,7 +5,8 @@
  *     open_loop PORT REQUESTS CONNECTIONS RATE SECONDS COUNT      prints one JSON object
  *
  * It ends after so many seconds or requests (COUNT 0: no such end), and waits a while for the answers. Goodput is the rate of
- * answers with 200 in the last nine tenths of SECONDS. An arrival that finds every connection busy is not sent, and counted. REQUESTS is a file of records, sent in turn; each is a line
+ * answers with 200 in the last nine tenths of SECONDS. An arrival that finds every connection busy is not sent, and counted.
+ * REQUESTS is a file of records, sent in turn; each is a line
  *
  *     NAME BYTES CODE ANSWERS END
  *
