@@ -14,6 +14,7 @@
  *     {"labels": ["T-shirt/top", ...],            // one for each output, unique or not; absent: labels are null;
  *                                                 // for "binary" two: of what is not, and of what is
  *      "task": "classification",                  // or "regression", "binary", "multilabel"; absent: see enum model_task
+ *      "threshold": 0.5,                          // for "binary" and "multilabel": what is more probable, is
  *      "input": {"channels": 3,                   // 1 if absent; C x H x W = in_features, in this order
  *                "width": 32, "height": 32,       // of the picture; absent: a square
  *                "pixel_divisor": 255,            // a byte b of channel c becomes
@@ -130,6 +131,7 @@ struct model {
                                          no second softmax */
     enum model_task task;
     enum model_probabilities probabilities;
+    float threshold; /* TASK_BINARY, TASK_MULTILABEL: what is more probable than this, is */
 
     /* Of the picture that it takes, (channels, height, width) in C order; width 0 if in_features is no square and nothing
      * says otherwise. */
@@ -152,6 +154,14 @@ static inline float model_pixel(const struct model *model, size_t index, unsigne
 {
     const size_t channel = model->channels > 1 ? index / (model->in_features / model->channels) : 0;
     return model->channel_scale[channel][b];
+}
+
+/* The classes that an answer can name: two if the model is binary, none if it is a regression. */
+static inline size_t model_class_count(const struct model *model)
+{
+    if (model->task == TASK_REGRESSION)
+        return 0;
+    return model->task == TASK_BINARY ? 2 : model->out_features;
 }
 
 /* Reads the folder `path`. Every fault is one message with the file, what was found, what was expected and the mend;

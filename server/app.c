@@ -7,11 +7,12 @@
 
 static bool write_labels(struct app *app, const struct model *model)
 {
-    app->labels_json = calloc(model->out_features, sizeof *app->labels_json);
+    const size_t count = model_class_count(model);
+    app->labels_json = calloc(count ? count : 1, sizeof *app->labels_json);
     if (!app->labels_json)
         return false;
     bool failed = false;
-    for (size_t i = 0; i < model->out_features; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (model->labels)
             buffer_append_json_string(&app->labels_json[i], model->labels[i]);
         else
@@ -57,7 +58,7 @@ void app_close(struct app *app)
     buffer_free(&app->answer_head);
     buffer_free(&app->model_json);
     buffer_free(&app->model_text);
-    for (size_t i = 0; app->labels_json && i < app->model->out_features; i++)
+    for (size_t i = 0; app->labels_json && i < model_class_count(app->model); i++)
         buffer_free(&app->labels_json[i]);
     free(app->labels_json);
     if (app->backend)

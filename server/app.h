@@ -39,7 +39,7 @@ struct app {
     int64_t stuck_ns; /* a batch, or a loop's round, that takes longer than this is stuck */
     size_t rows_max, pixels_max;
     struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */
-    struct buffer *labels_json; /* out_features of them: quoted and escaped, or null */
+    struct buffer *labels_json; /* model_class_count of them: quoted and escaped, or null */
     struct buffer model_json;   /* GET /model */
     struct buffer model_text;   /* GET /model?format=text */
     atomic_bool draining;       /* readiness says no */

@@ -120,24 +120,68 @@ static const char *class_name(const struct model *model, size_t class, char room
     return room;
 }
 
-static void print_row(const struct prediction *prediction, const char *file, size_t row)
+static void print_bars(const struct model *model, const float *probabilities)
 {
-    const struct model *model = prediction->app->model;
-    const struct job *job = &prediction->job;
-    const float *probabilities = job->probabilities + row * model->out_features;
-    size_t class = job->classes[row], width = 0;
     char room[32];
+    size_t width = 0;
     for (size_t i = 0; i < model->out_features; i++) {
         size_t len = strlen(class_name(model, i, room));
         width = len > width ? len : width;
     }
+    for (size_t i = 0; i < model->out_features; i++)
+        print_bar(class_name(model, i, room), width, probabilities[i]);
+}
+
+static void print_class(const struct model *model, size_t class, float probability)
+{
+    char room[32];
+    printf(": %s (class %zu, probability %.4f)\n", class_name(model, class, room), class, (double)probability);
+}
+
+static void print_labels(const struct model *model, const float *probabilities)
+{
+    const char *before = ": ";
+    char room[32];
+    for (size_t i = 0; i < model->out_features; i++) {
+        if (!(probabilities[i] > model->threshold))
+            continue;
+        printf("%s%s", before, class_name(model, i, room));
+        before = ", ";
+    }
+    puts(*before == ':' ? ": none" : "");
+}
+
+static void print_values(const struct model *model, const float *values)
+{
+    char room[32];
+    for (size_t i = 0; i < model->out_features; i++)
+        if (model->labels)
+            printf("%s %s %.9g", i ? "," : ":", class_name(model, i, room), (double)values[i]);
+        else
+            printf("%s %.9g", i ? "" : ":", (double)values[i]);
+    putchar('\n');
+}
+
+static void print_row(const struct prediction *prediction, const char *file, size_t row)
+{
+    const struct model *model = prediction->app->model;
+    const float *outputs = prediction->job.probabilities + row * model->out_features;
+    const size_t best = prediction->job.classes[row];
     printf("%s", file);
     if (prediction->input->batched)
         printf(" [%zu]", row);
-    printf(": %s (class %zu, probability %.4f)\n", class_name(model, class, room), class,
-           (double)probabilities[class]);
-    for (size_t i = 0; i < model->out_features; i++)
-        print_bar(class_name(model, i, room), width, probabilities[i]);
+    switch (model->task) {
+    case TASK_CLASSIFICATION:
+        print_class(model, best, outputs[best]);
+        print_bars(model, outputs);
+        break;
+    case TASK_BINARY: print_class(model, *outputs > model->threshold, *outputs); break;
+    case TASK_MULTILABEL:
+        print_labels(model, outputs);
+        print_bars(model, outputs);
+        break;
+    case TASK_REGRESSION: print_values(model, outputs); break;
+    }
 }
 
 static enum status predict_file(struct prediction *prediction, struct executor *executor,

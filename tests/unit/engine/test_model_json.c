@@ -110,7 +110,7 @@ START_TEST(model_json_refuses_unknown_and_repeated_keys_and_names_them)
     struct error err;
     struct model model = make_model(6, 2);
     model_json_parse("{\"x\":1}", 7, &model, &err);
-    ck_assert_str_eq(err.hint, "the keys are labels, task and input, each at most once");
+    ck_assert_str_eq(err.hint, "the keys are labels, task, threshold and input, each at most once");
     model_json_parse("{\"input\":{\"x\":1}}", 17, &model, &err);
     ck_assert_str_eq(err.hint,
                      "the keys are channels, width, height, pixel_divisor, mean and std, each at most once");
