@@ -9,7 +9,9 @@
  *     ...
  *     model_free(model);
  *
- * The folder holds model.safetensors, structure.txt (what print(model) says) and, optionally, model.json:
+ * The folder holds the parameters, in model.safetensors, model.safetensors.index.json with its parts, model.pth or model.pt;
+ * structure.txt (what print(model) says), where they do not bring or leave open the structure; and, optionally, model.json, for
+ * which config/model.schema.json is the JSON schema:
  *
  *     {"labels": ["T-shirt/top", ...],            // one for each output, unique or not; absent: labels are null;
  *                                                 // for "binary" two: of what is not, and of what is
@@ -109,6 +111,8 @@ enum model_probabilities {
 
 struct model {
     char *name, *version;
+    char *folder; /* in which its files lie; NULL for a file that was taken by itself */
+    char *note;   /* what was assumed or left out as it was read, for the log; NULL if nothing was */
     struct module *structure;
     char *structure_text;  /* what print(model) says, with one newline at its end */
     char *parameters_text; /* what the tutorial's loop over named_parameters() prints on the CPU:
@@ -164,7 +168,8 @@ static inline size_t model_class_count(const struct model *model)
     return model->task == TASK_BINARY ? 2 : model->out_features;
 }
 
-/* Reads the folder `path`. Every fault is one message with the file, what was found, what was expected and the mend;
+/* Reads the folder `path`, or the file of parameters at `path`, beside which structure.txt and model.json are read if it has
+ * the name that it would have in such a folder. Every fault is one message with the file, what was found, what was expected and the mend;
  * a Linear whose in_features do not fit the layer before is refused with both names and both numbers; a tensor that is
  * missing, of another shape, or that no layer uses is refused by its name. On success *ret is the caller's. */
 enum status model_load(const char *path, const char *name, const char *version, struct model **ret,

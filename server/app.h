@@ -23,6 +23,9 @@
 
 struct app_options {
     const char *models;  /* the folder of <name>/<version>/ */
+    const char *model;   /* NULL, or a version's folder or a file by itself, in its place */
+    const char *labels;  /* NULL, or labels between commas in place of the model's own */
+    bool unjudged;       /* golden.safetensors is not looked at: it is to be written */
     const char *kernels; /* a table's name, or NULL for the best */
     size_t batch_max;    /* rows */
     size_t rows_max;     /* in one request */
@@ -45,7 +48,7 @@ struct app {
     atomic_bool draining;       /* readiness says no */
 };
 
-/* Finds and loads the model, packs it, writes the texts. On failure nothing is left to close. */
+/* Finds and loads the model, packs it, compares it with its golden.safetensors, writes the texts. On failure nothing is left to close. */
 enum status app_open(struct app *app, const struct app_options *options, struct error *err);
 
 void app_close(struct app *app);

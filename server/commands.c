@@ -11,15 +11,21 @@
 #include "server/prediction.h"
 #include "server/read_file.h"
 
-/* "mlpd: SUBJECTMESSAGE; HINT" on one line. Messages quote foreign bytes; none of them may steer the terminal. */
+/* "mlpd: LINE". It quotes foreign bytes; none of them may steer the terminal. */
+static void print_line(const char *line)
+{
+    fputs("mlpd: ", stderr);
+    for (; *line; line++)
+        fputc((unsigned char)*line < ' ' || *line == 0x7F ? '?' : *line, stderr);
+    fputc('\n', stderr);
+}
+
+/* "mlpd: SUBJECTMESSAGE; HINT" on one line. */
 static void print_error(const char *subject, const struct error *err)
 {
     char line[PATH_MAX + sizeof err->message + sizeof err->hint];
-    int len = snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *err->hint ? "; " : "", err->hint);
-    for (int i = 0; i < len && i < (int)sizeof line - 1; i++)
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7F)
-            line[i] = '?';
-    fprintf(stderr, "mlpd: %s\n", line);
+    snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *err->hint ? "; " : "", err->hint);
+    print_line(line);
 }
 
 int command_fail(int exit_code, const struct error *err)
@@ -70,18 +76,38 @@ enum status command_find_models(const struct options *options, char ret[PATH_MAX
     return error_hint(err, "name the folder by a shorter path");
 }
 
-enum status command_open_app(const struct options *options, struct app *ret, struct error *err)
+static enum status open_app(const struct options *options, bool unjudged, struct app *ret, struct error *err)
 {
-    char models[PATH_MAX];
-    enum status status = command_find_models(options, models, err);
+    char models[PATH_MAX] = "";
+    enum status status = options->model ? STATUS_OK : command_find_models(options, models, err);
     const struct app_options app_options = {
         .models = models,
+        .model = options->model,
+        .labels = options->labels,
+        .unjudged = unjudged,
         .kernels = strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels,
         .batch_max = options->batch_max,
         .rows_max = options->rows_max,
         .pixels_max = options->pixels_max,
     };
     return status == STATUS_OK ? app_open(ret, &app_options, err) : status;
+}
+
+enum status command_open_app(const struct options *options, struct app *ret, struct error *err)
+{
+    return open_app(options, false, ret, err);
+}
+
+enum status command_open_app_unjudged(const struct options *options, struct app *ret, struct error *err)
+{
+    return open_app(options, true, ret, err);
+}
+
+/* For a command that keeps no log. */
+static void print_note(const struct model *model)
+{
+    if (model->note)
+        print_line(model->note);
 }
 
 /* ---- mlpd model ---- */
@@ -92,6 +118,7 @@ int command_model(const struct options *options)
     struct error err;
     if (command_open_app(options, &app, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
+    print_note(app.model);
     fwrite(app.model_text.data, 1, app.model_text.len, stdout); /* main sees whether it could be written */
     app_close(&app);
     return EXIT_SUCCESS;
@@ -230,6 +257,7 @@ int command_predict(const struct options *options)
     struct error err;
     if (command_open_app(options, &app, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
+    print_note(app.model);
     struct prediction *prediction = prediction_create(&app);
     int exit_code = EXIT_FAULT;
     if (prediction) {
