@@ -78,11 +78,19 @@ def test_what_lies_beside_a_file_is_read_only_if_its_name_is_model(tmp_path):
     assert "Ankle boot" in run("predict", "--model", "model.safetensors", BOOT, check=0, cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize("name", ["state.pth", "checkpoint.pth", "module.pth"])
-def test_files_of_torch_are_taken_as_they_are(tmp_path, name):
-    found = list((harness.ROOT / "tests/data/torch").rglob(name)) or list((harness.ROOT / "tests/data/torch").rglob("*.pth"))
-    result = run("model", found[0])
-    assert result.returncode == 0 or "structure" in result.stderr, result.stderr
+@pytest.mark.parametrize("name, note", [
+    ("state_dict", "there is no structure.txt"), ("old", "there is no structure.txt"), ("compiled", "there is no structure.txt"),
+    ("checkpoint", "is read, and all else in it skipped; there is no structure.txt"), ("module_hooks", None)])
+def test_files_of_torch_are_taken_as_they_are_and_the_log_says_what_was_assumed(name, note):
+    path = harness.ROOT / f"tests/data/torch/{name}.pth"
+    with Daemon(path) as daemon:
+        said = daemon.ask("GET", "/model").json()
+        assert (said["name"], said["version"]) == (name, "1")
+        tensors = models.read_safetensors(path.with_suffix(".safetensors"))
+        shapes = {entry["name"]: tuple(entry["shape"]) for entry in said["parameters"]}
+        assert {key.removeprefix("module.").removeprefix("_orig_mod."): value.shape for key, value in tensors.items()} == shapes
+        assert note is None or note in daemon.text(), daemon.text()
+    assert (note is None) == ("there is no structure.txt" not in run("model", path, check=0).stderr)
 
 
 @pytest.mark.parametrize("labels, words", [("a,b", ["2 labels", "10"]), ("a\nb", ["control"])])
