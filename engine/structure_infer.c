@@ -367,7 +367,7 @@ static enum status open_parent(const struct inference *inference, struct module 
             continue;
         struct module *child = find_child(parent, linear->name + at, i - at);
         if (child &&
-            (child != parent->children[parent->child_count - 1] || strcmp(child->class_name, "Sequential")))
+            (child != parent->children[parent->child_count - 1] || strcmp(child->class_name, "Sequential") != 0))
             return refuse_interleaved(inference, linear);
         if (!child)
             child = append_child(parent, module_create(linear->name + at, i - at, "Sequential", NULL));

@@ -141,6 +141,12 @@ static bool is_answered_at_once(enum command command)
     return command == COMMAND_HELP || command == COMMAND_HELP_MARKDOWN || command == COMMAND_VERSION;
 }
 
+/* Files behind mlpd predict are what it reads. */
+static bool takes_model(enum command command)
+{
+    return command != COMMAND_PREDICT && command != COMMAND_HELP;
+}
+
 /* The model that stands behind the options, and options behind it. */
 static void read_model(struct line *line, struct options *options, struct option_faults *faults)
 {
@@ -161,7 +167,7 @@ static void read_line(struct line *line, struct options *options, struct option_
     if (status != STATUS_OK || is_answered_at_once(options->command))
         return;
     read_options(line, options, faults);
-    if (options->command != COMMAND_PREDICT && options->command != COMMAND_HELP && peek(line) && *peek(line) != '-')
+    if (takes_model(options->command) && line->at < line->argc && *line->argv[line->at] != '-')
         read_model(line, options, faults);
     options->files = line->argv + line->at;
     options->file_count = (size_t)(line->argc - line->at);
