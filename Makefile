@@ -108,6 +108,7 @@ install: build/mlpd ## install into $(DESTDIR)$(prefix), /usr/local by default
 	install -d "$(DESTDIR)$(prefix)/bin" "$(DESTDIR)$(prefix)/share/mlpd"
 	install -m 755 build/mlpd "$(DESTDIR)$(prefix)/bin/mlpd"
 	install -m 644 config/mlpd.json "$(DESTDIR)$(prefix)/share/mlpd/mlpd.json"
+	install -m 644 config/model.schema.json "$(DESTDIR)$(prefix)/share/mlpd/model.schema.json"
 	cp -R config/models "$(DESTDIR)$(prefix)/share/mlpd/"
 	chmod -R u=rwX,go=rX "$(DESTDIR)$(prefix)/share/mlpd"
 

@@ -181,6 +181,8 @@ static void announce(const struct daemon *daemon)
     log_write(LOG_INFO, "Using %s device, kernels %s, model %s/%s (%zu parameters), ready in %.1f ms at %s",
               app->backend->device, app->backend->kernels, app->model->name, app->model->version,
               app->model->parameter_elements, (double)(clock_now_ns() - daemon->started_ns) / 1e6, urls);
+    if (app->model->note)
+        log_write(LOG_WARNING, "%s/%s: %s", app->model->name, app->model->version, app->model->note);
     if (daemon->options->ignored_env)
         log_write(LOG_INFO,
                   "%zu variables of a Kubernetes Service are passed over, %s among them: they are no options",
