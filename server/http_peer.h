@@ -39,13 +39,13 @@ struct peer {
     enum peer_verdict verdict;
     unsigned refusal_code; /* of PEER_REFUSED, whose answer went out past libmicrohttpd */
     enum peer_state state;
-    int64_t since_ns;                        /* when it came into its state */
-    int64_t began_ns;                        /* when the first byte of its request came */
-    struct wire wire;                        /* its bytes, as they came */
-    uint64_t requests;                       /* whose headers libmicrohttpd has shown */
-    uint64_t answered;                       /* of them, that have ended */
-    struct exchange *exchange;               /* of the request under way, once its headers have come; or NULL */
-    char request_id[REQUEST_ID_NEW_LEN + 1]; /* of a request that was refused before; else "" */
+    int64_t since_ns;                    /* when it came into its state */
+    int64_t began_ns;                    /* when the first byte of its request came */
+    struct wire wire;                    /* its bytes, as they came */
+    uint64_t requests;                   /* whose headers libmicrohttpd has shown */
+    uint64_t answered;                   /* of them, that have ended */
+    struct exchange *exchange;           /* of the request under way, once its headers have come; or NULL */
+    char request_id[REQUEST_ID_MAX + 1]; /* of a request that was refused before; else "" */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;

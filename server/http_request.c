@@ -331,6 +331,7 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
     http_record_end(peer, exchange, outcome_of(peer, code), code_of(exchange, peer));
     peer->exchange = NULL;
     peer->answered = peer->requests;
+    *peer->request_id = '\0';
     peer_move(peer, PEER_IDLE);
     if (peer->wire.heads_begun > peer->requests)
         http_request_began(peer); /* the next one came in one piece with it */

@@ -84,7 +84,7 @@ static bool add_headers(struct MHD_Response *response, const struct exchange *ex
 
 void http_refuse_raw(struct peer *peer, unsigned code, enum peer_verdict verdict, const struct error *err)
 {
-    if (!peer->exchange)
+    if (!peer->exchange && !*peer->request_id)
         request_id_new(peer->request_id);
     peer->verdict = verdict;
     peer->refusal_code = code;

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "server/http_peer.h"
@@ -95,6 +97,27 @@ static void refuse_head(struct peer *peer)
     refuse(peer, 431, &err);
 }
 
+/* The client's own id, if the head that has just come brings a fit one: a refusal past libmicrohttpd has it, too. */
+static void note_request_id(struct peer *peer, const char *data, size_t len)
+{
+    static const char name[] = "\nx-request-id:";
+    const size_t name_len = sizeof name - 1;
+    const char *end = data + len;
+    for (const char *at = data; (at = memchr(at, '\n', (size_t)(end - at))) && (size_t)(end - at) > name_len;
+         at++) {
+        if (strncasecmp(at, name, name_len) != 0)
+            continue;
+        const char *value = at + name_len, *line_end = memchr(value, '\r', (size_t)(end - value));
+        while (line_end && value < line_end && *value == ' ')
+            value++;
+        char sent[REQUEST_ID_MAX + 1] = "";
+        if (line_end && line_end - value <= REQUEST_ID_MAX)
+            memcpy(sent, value, (size_t)(line_end - value));
+        request_id_choose(sent, peer->request_id);
+        return;
+    }
+}
+
 /* Follows what came. Returns how much of it is libmicrohttpd's: all, or what stands before a head with a fault. */
 static size_t received(struct peer *peer, const char *data, size_t len)
 {
@@ -103,6 +126,8 @@ static size_t received(struct peer *peer, const char *data, size_t len)
     size_t good = wire_feed(&peer->wire, data, len);
     if (peer->state == PEER_IDLE && peer->wire.heads_begun > peer->requests)
         http_request_began(peer);
+    if (peer->wire.fault)
+        note_request_id(peer, data, len);
     http_refuse_fault(peer);
     if (!peer->wire.fault) {
         if (is_head_too_large(peer))
