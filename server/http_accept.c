@@ -11,6 +11,7 @@ enum {
     ACCEPT_MAX = 64,  /* connections, before others have their turn */
     PLACES_KEPT = 16, /* for health checks, or fewer where there are not many */
     REST_MS = 100,    /* without listening, when the system has no descriptor left */
+    SILENT_MS = 20,   /* for which a connection may be silent whatever the need for its place */
 };
 
 static size_t places_kept(size_t connections_max)
@@ -41,40 +42,39 @@ void http_forget(struct peer *peer)
     peer_free(peer);
 }
 
-/* The connection that has been silent for longest gives its place up. False if this loop has none. */
+/* The connection that has been silent for longest gives its place up, but for those that may not yet have had the time to
+ * speak. False if this loop has none. */
 static bool evict_idle(struct http_loop *loop)
 {
     struct peer *peer = loop->peers[PEER_IDLE].first;
-    while (peer && peer->verdict != PEER_KEPT)
-        peer = peer->next;
-    if (peer)
-        peer_shut(peer, PEER_EVICTED);
-    return peer;
+    for (; peer && loop->now_ns - peer->since_ns >= SILENT_MS * INT64_C(1000000); peer = peer->next)
+        if (peer_is_silent(peer)) {
+            peer_shut(peer, PEER_EVICTED);
+            return true;
+        }
+    return false;
 }
 
-/* One of this loop's, or one of each other's. */
+static bool has_idle(const struct http_loop *loop)
+{
+    return atomic_load_explicit(&loop->connections, memory_order_relaxed) >
+           atomic_load_explicit(&loop->in_flight, memory_order_relaxed);
+}
+
+/* One of this loop's, or of another's. */
 static void make_room(struct http_loop *loop)
 {
     struct http_server *server = loop->server;
     if (evict_idle(loop))
         return;
     for (size_t i = 0; i < server->loop_count; i++) {
-        if (&server->loops[i] == loop)
+        struct http_loop *other = &server->loops[i];
+        if (other == loop || !has_idle(other))
             continue;
-        atomic_store(&server->loops[i].place_wanted, true);
-        http_loop_wake(&server->loops[i]);
+        atomic_store(&other->place_wanted, true);
+        http_loop_wake(other);
+        return;
     }
-}
-
-/* Whether all places are taken, and one of them is about to become free: whoever knocks now had better wait. */
-static bool is_room_coming(const struct http_loop *loop)
-{
-    const struct http_server *server = loop->server;
-    if (atomic_load(&server->connections) < server->options.connections_max ||
-        atomic_load_explicit(&server->phase, memory_order_relaxed) >= PHASE_ENDING)
-        return false;
-    const struct peer *first = loop->peers[PEER_IDLE].first;
-    return first && first->verdict != PEER_KEPT;
 }
 
 static void refuse(struct http_loop *loop, int fd, const char *what, size_t limit, const char *option)
@@ -128,13 +128,13 @@ void http_accept_inbox(struct http_loop *loop)
     struct peer *peer = loop->inbox;
     loop->inbox = NULL;
     pthread_mutex_unlock(&loop->inbox_lock);
+    if (atomic_exchange(&loop->place_wanted, false))
+        evict_idle(loop);
     while (peer) {
         struct peer *next = peer->next;
         adopt(loop, peer);
         peer = next;
     }
-    if (atomic_exchange_explicit(&loop->place_wanted, false, memory_order_relaxed))
-        evict_idle(loop);
 }
 
 static void admit(struct http_loop *loop, int fd, const struct sockaddr *address, socklen_t len, bool admin)
@@ -178,7 +178,7 @@ static void rest(struct http_loop *loop)
 
 bool http_accept(struct http_loop *loop, const struct http_listener *listener)
 {
-    for (size_t i = 0; i < ACCEPT_MAX && !is_room_coming(loop); i++) {
+    for (size_t i = 0; i < ACCEPT_MAX; i++) {
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
         int fd = accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

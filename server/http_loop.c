@@ -85,11 +85,9 @@ static void close_gone(struct http_loop *loop)
 static void close_idle(struct http_loop *loop)
 {
     for (struct peer *peer = loop->peers[PEER_IDLE].first; peer && loop->now_ns - peer->since_ns >= GRACE_MS * MS;
-         peer = peer->next) {
-        char byte;
-        if (peer->verdict == PEER_KEPT && recvfrom(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0)
+         peer = peer->next)
+        if (peer_is_silent(peer))
             peer_shut(peer, PEER_EVICTED);
-    }
 }
 
 static void close_all(struct http_loop *loop)

@@ -76,6 +76,12 @@ void peer_move(struct peer *peer, enum peer_state state)
     list_append(&loop->peers[state], peer);
 }
 
+bool peer_is_silent(const struct peer *peer)
+{
+    char byte;
+    return peer->verdict == PEER_KEPT && recvfrom(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0;
+}
+
 void peer_shut(struct peer *peer, enum peer_verdict verdict)
 {
     if (peer->verdict == PEER_KEPT)

@@ -78,6 +78,9 @@ void peer_adopt(struct peer *peer, struct http_loop *loop);
 /* Puts it at the end of the state's list, as of the loop's now. */
 void peer_move(struct peer *peer, enum peer_state state);
 
+/* Whether an idle peer is really silent: not being closed, and with no byte of a request unread in its socket. */
+bool peer_is_silent(const struct peer *peer);
+
 /* Shuts the socket down, which libmicrohttpd then sees. */
 void peer_shut(struct peer *peer, enum peer_verdict verdict);
 

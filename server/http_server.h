@@ -56,10 +56,11 @@ struct http_loop {
 
     /* From other threads. */
     _Alignas(64) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
-    atomic_bool waking;         /* wake_fd was written since the loop last looked: once is enough */
-    atomic_bool place_wanted;   /* another loop has no idle connection whose place it could take */
-    pthread_mutex_t inbox_lock; /* guards inbox */
-    struct peer *inbox;         /* connections that another loop has accepted for this one */
+    atomic_bool waking;       /* wake_fd was written since the loop last looked: once is enough */
+    atomic_bool place_wanted; /* another loop has no idle connection whose place it could take */
+    pthread_mutex_t
+        inbox_lock;     /* guards inbox, and place_wanted's rise, so that it is seen with what is put in after it */
+    struct peer *inbox; /* connections that another loop has accepted for this one */
 
     /* Read by other threads. */
     _Alignas(64) atomic_size_t connections;
@@ -106,7 +107,7 @@ void http_loop_wake(struct http_loop *loop);
  * more. */
 bool http_accept(struct http_loop *loop, const struct http_listener *listener);
 
-/* Takes the connections that other loops have left in the inbox, and makes room if one of them has asked for it. */
+/* Makes room if another loop has asked for it, and takes the connections that others have left in the inbox. */
 void http_accept_inbox(struct http_loop *loop);
 
 /* Whether the peer need not have a place that is kept for health checks; then it has one of the others. */
