@@ -56,11 +56,10 @@ struct http_loop {
 
     /* From other threads. */
     _Alignas(64) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
-    atomic_bool waking;       /* wake_fd was written since the loop last looked: once is enough */
-    atomic_bool place_wanted; /* another loop has no idle connection whose place it could take */
-    pthread_mutex_t
-        inbox_lock;     /* guards inbox, and place_wanted's rise, so that it is seen with what is put in after it */
-    struct peer *inbox; /* connections that another loop has accepted for this one */
+    atomic_bool waking;         /* wake_fd was written since the loop last looked: once is enough */
+    atomic_bool place_wanted;   /* another loop has no idle connection whose place it could take */
+    pthread_mutex_t inbox_lock; /* guards inbox */
+    struct peer *inbox;         /* connections that another loop has accepted for this one */
 
     /* Read by other threads. */
     _Alignas(64) atomic_size_t connections;

@@ -16,8 +16,8 @@ from rawhttp import RawConnection, post
 
 BINARY = "Accept: application/octet-stream"
 ROWS = bodies.images(50, seed=71)
-LONG = 250 if SANITIZED else 1500   # rows of the batch that runs
-BEHIND = 3                          # rows that wait behind it
+LONG = 250 if SANITIZED else 1500  # rows of the batch that runs
+BEHIND = 3                         # rows that wait behind it
 
 
 def daemon(models, *options, **more):
