@@ -103,9 +103,9 @@ static void close_all(struct http_loop *loop)
 static void give_memory_back(struct http_loop *loop)
 {
     size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
-    if (connections > loop->connections_peak)
-        loop->connections_peak = connections;
-    if (!loop->pool.flooded && loop->connections_peak - connections < FLOOD)
+    size_t fewer = loop->connections_peak - connections;
+    loop->ebbing = fewer >= FLOOD || (loop->ebbing && fewer > 0);
+    if (!loop->pool.flooded && !loop->ebbing)
         return;
     malloc_trim(0);
     loop->pool.flooded = false;

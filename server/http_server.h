@@ -51,6 +51,7 @@ struct http_loop {
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
     struct exchange_pool pool;
     size_t connections_peak; /* since memory was last given back to the system */
+    bool ebbing;             /* it was given back because many connections had ended, and more may */
     uint64_t round;          /* of gathered work: it grows when that has run */
     size_t gathered;         /* exchanges that wait for this round's end */
 

@@ -37,7 +37,7 @@ def harmless(running, attack):
     attack()
     running.known.check()
     if not harness.SANITIZED:
-        eventually(lambda: running.memory() - before <= MIB, "memory came back")
+        eventually(lambda: running.memory() - before <= MIB, f"memory comes back to {before >> 10} KiB and 1 MiB")
     eventually(lambda: scrape(running).value("mlpd_inflight_requests") == 1, "no request is left")
 
 
