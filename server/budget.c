@@ -3,13 +3,23 @@
 enum {
     CREDIT_KEPT = 32 * 1024, /* bytes, from one request to the next */
     CREDIT_STEP = 16 * 1024, /* bytes that the budget grants at least */
+    KEPT_MAX = 1024 * 1024,  /* bytes that are kept for small requests at most */
 };
 
-/* Takes `bytes` off the budget, if there is room. */
-static bool budget_take(struct budget *budget, size_t bytes)
+/* The bound for a request that takes so many bytes more: a flood of large ones leaves room for the small ones. */
+static size_t bound_of(const struct account *account, size_t bytes)
 {
+    size_t max = account->budget->bytes_max, kept = max / 16 < KEPT_MAX ? max / 16 : KEPT_MAX;
+    return account->large || account->credit + bytes > BUDGET_SMALL_BYTES ? max - kept : max;
+}
+
+/* Takes `bytes` off the budget for the account, if there is room. */
+static bool budget_take(const struct account *account, size_t bytes)
+{
+    struct budget *budget = account->budget;
+    size_t bound = bound_of(account, bytes);
     size_t held = atomic_fetch_add(&budget->held, bytes);
-    if (!budget->bytes_max || (held <= budget->bytes_max && bytes <= budget->bytes_max - held))
+    if (!budget->bytes_max || (held <= bound && bytes <= bound - held))
         return true;
     atomic_fetch_sub(&budget->held, bytes);
     return false;
@@ -23,7 +33,7 @@ bool account_charge(struct account *account, size_t bytes)
     }
     size_t missing = bytes - (account->credit - account->used);
     size_t step = missing < CREDIT_STEP ? CREDIT_STEP : missing;
-    if (!budget_take(account->budget, step) && !(step > missing && budget_take(account->budget, step = missing)))
+    if (!budget_take(account, step) && !(step > missing && budget_take(account, step = missing)))
         return false;
     account->credit += step;
     account->used += bytes;
@@ -49,6 +59,7 @@ void account_refund(struct account *account, size_t bytes)
 static void pay_back(struct account *account, size_t kept)
 {
     account->used = 0;
+    account->large = false;
     if (!account->budget || account->credit <= kept)
         return;
     atomic_fetch_sub(&account->budget->held, account->credit - kept);

@@ -1,4 +1,4 @@
-/* One bound on the memory that all requests hold together. Each request pays from an account of its own for what it is about
+/* One bound on the memory that all requests hold together, the last part of which is kept for small requests. Each request pays from an account of its own for what it is about
  * to allocate, and pays everything back when it ends. An account keeps a little credit from one request to the next, so
  * that small requests touch nothing that other threads touch.
  *
@@ -20,6 +20,9 @@
 
 #include "engine/status.h"
 
+/* A request that holds no more may take what is kept from larger ones. */
+enum { BUDGET_SMALL_BYTES = 128 * 1024 };
+
 struct budget {
     size_t bytes_max; /* 0: no bound, and nothing is refused */
     atomic_size_t held;
@@ -29,6 +32,7 @@ struct account {
     struct budget *budget; /* NULL: nothing is refused */
     size_t credit;         /* what the budget has granted */
     size_t used;           /* of it, by the request under way */
+    bool large; /* it is going to hold more than BUDGET_SMALL_BYTES; set by its owner, until it is settled */
 };
 
 /* Pays for `bytes` more. False, and nothing paid, where the budget has no room for them. */

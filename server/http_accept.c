@@ -13,7 +13,7 @@ enum {
     ACCEPT_MAX = 1024,
     PLACES_KEPT = 16, /* for health checks, or fewer where there are not many */
     REST_MS = 100,    /* without listening, when the system has no descriptor left */
-    EVICT_LOOKS = 16, /* connections, of which one may be silent and give its place up */
+    SILENT_MS = 20,   /* for which a connection may be silent whatever the need for its place */
 };
 
 static size_t places_kept(size_t connections_max)
@@ -44,48 +44,39 @@ void http_forget(struct peer *peer)
     peer_free(peer);
 }
 
-/* The connection that has been silent for longest, and for `silent_ns` at least, gives its place up. A request that lies
- * unread in the socket keeps it; one look at a few of the oldest is enough, since such a request is about to be read. False
- * if this loop has none. */
-static bool evict_idle(struct http_loop *loop, int64_t silent_ns)
+/* The connection that has been silent for longest gives its place up, but for those that may not yet have had the time to
+ * speak. False if this loop has none. */
+static bool evict_idle(struct http_loop *loop)
 {
-    size_t looks = EVICT_LOOKS;
-    for (struct peer *peer = loop->peers[PEER_IDLE].first;
-         peer && looks && loop->now_ns - peer->since_ns >= silent_ns; peer = peer->next) {
-        if (peer->verdict != PEER_KEPT)
-            continue;
-        looks--;
-        if (!peer_is_silent(peer))
-            continue;
-        peer_shut(peer, PEER_EVICTED);
-        return true;
-    }
+    struct peer *peer = loop->peers[PEER_IDLE].first;
+    for (; peer && loop->now_ns - peer->since_ns >= SILENT_MS * INT64_C(1000000); peer = peer->next)
+        if (peer_is_silent(peer)) {
+            peer_shut(peer, PEER_EVICTED);
+            return true;
+        }
     return false;
 }
 
-/* One of this loop's, or one of each other's. */
-static void make_room(struct http_loop *loop, int64_t silent_ns)
+static bool has_idle(const struct http_loop *loop)
 {
-    struct http_server *server = loop->server;
-    if (evict_idle(loop, silent_ns))
-        return;
-    for (size_t i = 0; i < server->loop_count; i++) {
-        if (&server->loops[i] == loop)
-            continue;
-        atomic_store(&server->loops[i].place_wanted, true);
-        http_loop_wake(&server->loops[i]);
-    }
+    return atomic_load_explicit(&loop->connections, memory_order_relaxed) >
+           atomic_load_explicit(&loop->in_flight, memory_order_relaxed);
 }
 
-/* Whether all places are taken, and one of them is about to become free: whoever knocks now had better wait. */
-static bool is_room_coming(const struct http_loop *loop)
+/* One of this loop's, or of another's. */
+static void make_room(struct http_loop *loop)
 {
-    const struct http_server *server = loop->server;
-    if (atomic_load(&server->connections) < server->options.connections_max ||
-        atomic_load_explicit(&server->phase, memory_order_relaxed) >= PHASE_ENDING)
-        return false;
-    const struct peer *first = loop->peers[PEER_IDLE].first;
-    return first && first->verdict != PEER_KEPT;
+    struct http_server *server = loop->server;
+    if (evict_idle(loop))
+        return;
+    for (size_t i = 0; i < server->loop_count; i++) {
+        struct http_loop *other = &server->loops[i];
+        if (other == loop || !has_idle(other))
+            continue;
+        atomic_store(&other->place_wanted, true);
+        http_loop_wake(other);
+        return;
+    }
 }
 
 static void turn_away(struct http_loop *loop, int fd, enum http_rejection reason, const struct error *err)
@@ -152,13 +143,13 @@ void http_accept_inbox(struct http_loop *loop)
     struct peer *peer = loop->inbox;
     loop->inbox = NULL;
     pthread_mutex_unlock(&loop->inbox_lock);
+    if (atomic_exchange(&loop->place_wanted, false))
+        evict_idle(loop);
     while (peer) {
         struct peer *next = peer->next;
         adopt(loop, peer);
         peer = next;
     }
-    if (atomic_exchange_explicit(&loop->place_wanted, false, memory_order_relaxed))
-        evict_idle(loop, 0);
 }
 
 static void admit(struct http_loop *loop, int fd, const struct sockaddr *address, socklen_t len, bool admin)
@@ -168,7 +159,7 @@ static void admit(struct http_loop *loop, int fd, const struct sockaddr *address
     size_t open = atomic_fetch_add(&server->connections, 1);
     bool reserved = open >= public_places(server);
     if (reserved)
-        make_room(loop, 0);
+        make_room(loop);
     if (open >= options->connections_max) {
         refuse(loop, fd, "all connections are taken", options->connections_max, "--connections-max");
     } else if (server->ip_limit && !ip_limit_take(server->ip_limit, address)) {
@@ -199,12 +190,12 @@ static void rest(struct http_loop *loop)
     const int64_t rest_ns = REST_MS * INT64_C(1000000);
     loop->accept_at_ns = loop->now_ns + rest_ns;
     http_listen(loop, false);
-    make_room(loop, rest_ns);
+    make_room(loop);
 }
 
 bool http_accept(struct http_loop *loop, const struct http_listener *listener)
 {
-    for (size_t i = 0; i < ACCEPT_MAX && !is_room_coming(loop); i++) {
+    for (size_t i = 0; i < ACCEPT_MAX; i++) {
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
         int fd = accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -220,6 +220,7 @@ void exchange_read_headers(struct exchange *exchange, const char *path, const ch
     exchange->method = method;
     exchange->protocol = protocol;
     exchange->declared_len = declared_length(&headers);
+    exchange->account.large = exchange->declared_len > BUDGET_SMALL_BYTES;
     exchange->expects_continue = headers.expect && strcasecmp(headers.expect, "100-continue") == 0;
     find_route(exchange, method);
     if (!exchange->refused)

@@ -89,7 +89,7 @@ static void close_idle(struct http_loop *loop)
 {
     for (struct peer *peer = loop->peers[PEER_IDLE].first; peer && loop->now_ns - peer->since_ns >= GRACE_MS * MS;
          peer = peer->next)
-        if (peer->verdict == PEER_KEPT && peer_is_silent(peer))
+        if (peer_is_silent(peer))
             peer_shut(peer, PEER_EVICTED);
 }
 
@@ -105,7 +105,9 @@ static void close_all(struct http_loop *loop)
 static void give_back_memory(struct http_loop *loop)
 {
     size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
-    if (exchange_pool_shrink(loop) < FLOOD_SPARE && loop->connections_most < connections + FLOOD)
+    size_t fewer = loop->connections_most - connections;
+    loop->ebbing = fewer >= FLOOD || (loop->ebbing && fewer > 0);
+    if (exchange_pool_shrink(loop) < FLOOD_SPARE && !loop->ebbing)
         return;
     malloc_trim(0);
     loop->connections_most = connections;

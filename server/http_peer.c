@@ -82,7 +82,7 @@ void peer_move(struct peer *peer, enum peer_state state)
 bool peer_is_silent(const struct peer *peer)
 {
     char byte;
-    return recvfrom(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0;
+    return peer->verdict == PEER_KEPT && recvfrom(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0;
 }
 
 void peer_shut(struct peer *peer, enum peer_verdict verdict)

@@ -83,7 +83,7 @@ void peer_adopt(struct peer *peer, struct http_loop *loop);
 /* Puts it at the end of the state's list, as of the loop's now. */
 void peer_move(struct peer *peer, enum peer_state state);
 
-/* Whether nothing lies in the socket that has not been read: no request has begun that was not seen yet. */
+/* Whether an idle peer is really silent: not being closed, and with no byte of a request unread in its socket. */
 bool peer_is_silent(const struct peer *peer);
 
 /* Shuts the socket down, which libmicrohttpd then sees. */

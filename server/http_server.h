@@ -57,6 +57,7 @@ struct http_loop {
     struct peer *adopting;               /* that is being handed to libmicrohttpd */
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
     struct exchange_pool pool;
+    bool ebbing;     /* memory was given back because many connections had ended, and more may */
     uint64_t round;  /* of gathered work: it grows when that has run */
     size_t gathered; /* exchanges that wait for this round's end */
 
@@ -117,7 +118,7 @@ void http_loop_wake(struct http_loop *loop);
  * more. */
 bool http_accept(struct http_loop *loop, const struct http_listener *listener);
 
-/* Takes the connections that other loops have left in the inbox, and makes room if one of them has asked for it. */
+/* Makes room if another loop has asked for it, and takes the connections that others have left in the inbox. */
 void http_accept_inbox(struct http_loop *loop);
 
 /* Whether the peer need not have a place that is kept for health checks; then it has one of the others. */

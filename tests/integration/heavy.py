@@ -16,12 +16,15 @@ from rawhttp import RawConnection, post
 
 BINARY = "Accept: application/octet-stream"
 ROWS = bodies.images(50, seed=71)
-LONG = 250 if SANITIZED else 1500   # rows of the batch that runs
-BEHIND = 3                          # rows that wait behind it
+LONG = 250 if SANITIZED else 1500  # rows of the batch that runs
+BEHIND = 3                         # rows that wait behind it
 
 
 def daemon(models, *options, **more):
-    """The slowest kernels, one worker, and batches that take all that waits; no loop computes anything itself."""
+    """The slowest kernels, one worker, batches that take all that waits, and no deadline unless it is given; no loop computes
+    anything itself."""
+    if "--deadline-ms" not in options:
+        options += ("--deadline-ms", 3600000)
     return Daemon("--models", models, "--kernels", "generic", "--workers", 1, "--batch-max", 4096,
                   "--batch-delay-us", 1, *options, **more)
 

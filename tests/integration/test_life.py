@@ -461,7 +461,7 @@ def test_a_client_that_leaves_takes_only_its_own_rows_out_of_a_batch(heavy_model
 @pytest.mark.parametrize("count", [1, 200], ids=["one row", "a body for the slow lane"])
 def test_a_deadline_is_answered_when_it_passes_and_not_when_its_turn_comes(heavy_models, count):
     """504 for what waits behind a batch that still runs then; its places in the queue come back at once."""
-    with heavy.daemon(heavy_models, "--deadline-ms", 3600000) as running:
+    with heavy.daemon(heavy_models) as running:
         busy = heavy.Busy(running)
         with RawConnection(running.port) as raw:
             raw.send(heavy.request(heavy.rows(count), query="&timeout_ms=20"))
@@ -481,7 +481,7 @@ def test_a_deadline_is_answered_when_it_passes_and_not_when_its_turn_comes(heavy
 def test_the_deadline_of_a_body_that_waits_to_be_decoded_is_answered_when_it_passes(heavy_models):
     """Large bodies are decoded one after the other; the last of many is answered before those ahead of it are through."""
     slow = post("/predict", b"[" + b"0.5," * 3_000_000 + b"0.5]", "Content-Type: application/json")
-    with heavy.daemon(heavy_models, "--deadline-ms", 3600000) as running:
+    with heavy.daemon(heavy_models) as running:
         busy = heavy.Busy(running)
         ahead = [RawConnection(running.port) for _ in range(8)]
         for raw in ahead:
@@ -519,9 +519,9 @@ def test_the_daemon_s_own_deadline_ends_what_is_computed_and_what_waits(heavy_mo
             answer = raw.answer()
             assert answer.status == 504 and "100 ms" in answer.json()["error"], repr(answer)
             raw.close()
+        page = eventually(lambda: (page := scrape(running)).value("mlpd_inflight_requests") == 1 and page)
+        assert page.value("mlpd_expired_total") == 3
         eventually(lambda: scrape(running).value("mlpd_queue_rows") == 0)
-        page = scrape(running)
-        assert page.value("mlpd_expired_total") == 3 and page.value("mlpd_inflight_requests") == 1
         eventually(lambda: running.predict(heavy.rows(1).tobytes()).status == 200)
 
 

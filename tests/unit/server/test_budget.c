@@ -56,6 +56,25 @@ START_TEST(budget_gives_the_last_bytes_too)
 }
 END_TEST
 
+START_TEST(budget_keeps_a_part_for_small_requests_when_large_ones_have_all_else)
+{
+    struct budget budget = {.bytes_max = 16 * KIB * KIB};
+    struct account large = {.budget = &budget}, small = {.budget = &budget};
+    ck_assert(!account_charge(&large, 15 * KIB * KIB + 1));
+    ck_assert(account_charge(&large, 15 * KIB * KIB));
+    ck_assert(!account_charge(&large, 1));
+    ck_assert(account_charge(&small, 128 * KIB));
+    ck_assert(!account_charge(&small, 1));
+    account_close(&small);
+    small.large = true;
+    ck_assert(!account_charge(&small, 1));
+    account_close(&large);
+    ck_assert(account_charge(&small, 1));
+    account_close(&small);
+    ck_assert_uint_eq(held(&budget), 0);
+}
+END_TEST
+
 START_TEST(budget_takes_back_what_was_needed_for_a_moment)
 {
     struct budget budget = {.bytes_max = 100 * KIB};
@@ -121,5 +140,6 @@ END_TEST
 
 UNIT_MAIN("server/budget", budget_refuses_what_would_pass_its_bound_and_pays_nothing_then,
           budget_is_paid_back_when_the_request_ends_but_for_a_small_credit, budget_gives_the_last_bytes_too,
+          budget_keeps_a_part_for_small_requests_when_large_ones_have_all_else,
           budget_takes_back_what_was_needed_for_a_moment, budget_without_a_bound_counts_and_refuses_nothing,
           budget_refuses_sums_that_would_overflow, budget_holds_nothing_after_many_threads_have_used_it)
