@@ -13,7 +13,8 @@
 enum { ARGUMENTS_MAX = 256 };
 
 static const char SUPPORTED[] =
-    "read are chains of Gemm, MatMul, Add, Flatten, Reshape, Relu, LeakyRelu, Elu, Selu, Celu, Gelu, Sigmoid, Tanh, "
+    "read are chains of Gemm, MatMul, Add, Flatten, Reshape, Relu, LeakyRelu, Elu, Selu, Celu, Gelu, Sigmoid, "
+    "Tanh, "
     "HardSigmoid, HardSwish, Softplus, Softsign, Clip, Mish, Swish, Softmax, LogSoftmax, Dropout, Identity, Cast, "
     "BatchNormalization, LayerNormalization, and what exporters write in their place";
 

@@ -25,7 +25,7 @@
 #define MS INT64_C(1000000) /* nanoseconds */
 
 enum {
-    FILES_BESIDE_SOCKETS = 64,     /* descriptors that the process needs beside its connections */
+    FILES_BESIDE_SOCKETS = 64,    /* descriptors that the process needs beside its connections */
     MAPPED_BYTES_MIN = 64 * 1024, /* what is larger is no small request's, and need not be kept */
     WAIT_STEP_MS = 2,
     STUCK_MS = 10000,  /* no batch takes that long: the largest that fits the queue takes some seconds at most */
