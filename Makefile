@@ -39,10 +39,11 @@ endif
 CFLAGS_server/image_stb.o   := -fwrapv -fno-sanitize=shift,signed-integer-overflow
 
 SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
-HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)
+HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h tests/inject/*.h)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
+INJECT_SOURCES := $(wildcard tests/inject/*.c)
 BENCH_PYTHON = $(or $(PYTHON),/usr/bin/python3) -B
 LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES))
 
@@ -67,6 +68,10 @@ lint: ## gcc and clang with -Werror, clang-tidy, cppcheck, clang-format, shellch
 fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets
 fuzz-run: fuzz ## replay known crashes, then fuzz each target for FUZZ_SECONDS (10)
 	@sh scripts/fuzz.sh
+
+.PHONY: inject
+inject: ## make every allocation, thread, file and socket call of mlpd's own fail once, under the address sanitizer
+	@sh scripts/inject.sh
 
 .PHONY: bench bench-peers bench-publish bench-kernels
 BENCH_PROGRAMS := bench_kernels kernel_worker ceiling_mhd ceiling_epoll count_allocations.so
@@ -135,6 +140,12 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libmlpd.a
 .PHONY: unit-programs
 unit-programs: $(UNIT_SOURCES:%.c=$(B)/%)
 
+# A second program of the same objects, whose calls of the functions in calls.h pass through inject.c.
+INJECT_CALLS = $(shell grep -o 'CALL([A-Za-z_0-9]*[,)]' tests/inject/calls.h | sed 's/CALL(//; s/[,)]//')
+$(B)/tests/inject/mlpd: $(B)/server/main.o $(B)/tests/inject/inject.o $(B)/libmlpd.a tests/inject/calls.h
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) $(INJECT_CALLS:%=-Wl,--wrap=%) -o $@ $(filter-out %.h,$^) $(LIBS)
+
 # Each fuzz target is built by clang with libFuzzer from the library's sources: build/fuzz/tests/fuzz/fuzz_NAME.
 FUZZ_CC ?= clang
 FUZZ_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
@@ -152,7 +163,7 @@ build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libmlpd.a
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
 
 # For scripts/lint.sh: every C file compiled once, and each one through clang-tidy with its own flags.
-EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES)
+EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES) $(INJECT_SOURCES)
 .PHONY: objects tidy
 objects: $(EVERY_SOURCE:%.c=$(B)/%.o)
 tidy: $(EVERY_SOURCE:%.c=build/tidy/%.ok)
