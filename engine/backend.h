@@ -20,7 +20,7 @@
 #include "engine/model.h"
 #include "engine/status.h"
 
-/* What a row's elements are. A uint8 element b is taken as model->pixel_scale[b], as late as the device allows. */
+/* What a row's elements are. A uint8 element is taken as what model_pixel makes of it, as late as the device allows. */
 enum row_dtype { ROW_FLOAT32, ROW_UINT8 };
 
 /* The bytes of one row of the model's input. */
@@ -35,7 +35,7 @@ struct batch_part {
     enum row_dtype dtype;
     size_t count;
     float *logits;        /* (count, out_features): what the network's forward gives */
-    float *probabilities; /* (count, out_features): its softmax; the logits themselves if it ends in Softmax */
+    float *probabilities; /* (count, out_features): what model->probabilities makes of them, mostly their softmax */
     uint32_t *classes;    /* (count): argmax of the logits, the first of equal ones */
 };
 

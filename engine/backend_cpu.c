@@ -6,14 +6,24 @@
 
 #include "engine/backend.h"
 #include "engine/plan.h"
+#include "kernels/activations.h"
 #include "kernels/kernels.h"
+#include "kernels/row_norms.h"
+
+/* A STEP_LINEAR's parameters, packed; data are NULL for other steps. */
+struct packed_step {
+    struct packed_linear linear;
+    struct packed_linear
+        traced; /* with a BatchNorm1d in `linear`: the layer's first outputs without it, for the trace */
+};
 
 struct cpu_backend {
     struct backend base;
     const struct kernels *kernels;
+    const struct activation_table *activations;
     struct plan *plan;
-    struct packed_linear *packed; /* one for each step; data NULL where the step is no STEP_LINEAR */
-    size_t scratch_bytes;         /* the most that kernels->linear asks for */
+    struct packed_step *packed; /* one for each step */
+    size_t scratch_bytes;       /* the most that kernels->linear asks for */
 };
 
 struct executor {
@@ -33,28 +43,57 @@ static void *aligned_block(size_t bytes)
     return aligned_alloc(KERNELS_ALIGNMENT, rounded ? rounded : KERNELS_ALIGNMENT);
 }
 
+/* A row's bytes channel by channel, each with its own mean and deviation. */
+static void gather_channels(const struct cpu_backend *cpu, const uint8_t *row, float *dst)
+{
+    const struct model *model = cpu->base.model;
+    const size_t pixels = model->in_features / model->channels;
+    for (size_t c = 0; c < model->channels; c++)
+        cpu->kernels->scale_u8(row + c * pixels, pixels, model->channel_scale[c], dst + c * pixels);
+}
+
 /* Copies a part's rows to dst (count, in_features), bytes scaled to what the model was trained on. */
 static void gather_part(const struct cpu_backend *cpu, const struct batch_part *part, float *dst)
 {
-    size_t elements = part->count * cpu->base.model->in_features;
-    if (part->dtype == ROW_UINT8)
-        cpu->kernels->scale_u8(part->rows, elements, cpu->base.model->pixel_scale, dst);
+    const struct model *model = cpu->base.model;
+    const size_t n = model->in_features;
+    if (part->dtype == ROW_FLOAT32)
+        memcpy(dst, part->rows, part->count * n * sizeof *dst);
+    else if (model->channels <= 1)
+        cpu->kernels->scale_u8(part->rows, part->count * n, model->pixel_scale, dst);
     else
-        memcpy(dst, part->rows, elements * sizeof *dst);
+        for (size_t r = 0; r < part->count; r++)
+            gather_channels(cpu, (const uint8_t *)part->rows + r * n, dst + r * n);
 }
 
+/* What is no Linear may have y = x. */
 static void run_step(const struct cpu_backend *cpu, size_t index, const float *x, size_t rows, float *y,
                      void *scratch)
 {
     const struct step *step = &cpu->plan->steps[index];
+    const size_t n = step->in_features;
     switch (step->type) {
-    case STEP_LINEAR: cpu->kernels->linear(&cpu->packed[index], x, rows, y, step->relu, scratch); break;
+    case STEP_LINEAR: cpu->kernels->linear(&cpu->packed[index].linear, x, rows, y, step->relu, scratch); break;
     case STEP_RELU:
-        memcpy(y, x, rows * step->in_features * sizeof *y);
-        cpu->kernels->relu(y, rows * step->in_features);
+        if (y != x)
+            memcpy(y, x, rows * n * sizeof *y);
+        cpu->kernels->relu(y, rows * n);
         break;
-    case STEP_SOFTMAX: kernels_softmax(x, rows, step->in_features, y); break;
+    case STEP_ACTIVATION: cpu->activations->apply(&step->layer->activation, x, rows * n, y); break;
+    case STEP_SOFTMAX: kernels_softmax(x, rows, n, y); break;
+    case STEP_LOG_SOFTMAX: kernels_log_softmax(x, rows, n, y); break;
+    case STEP_SCALE_SHIFT: kernels_scale_shift(x, rows, n, step->scale, step->shift, y); break;
+    case STEP_LAYER_NORM: kernels_layer_norm(x, rows, n, step->scale, step->shift, step->eps, y); break;
     }
+}
+
+/* Where a step writes what it makes of x: into x itself where it can, and else into the other of the two buffers. */
+static float *output_of(const struct executor *executor, const struct step *step, const float *x)
+{
+    float *const *own = executor->activations;
+    if (step->type != STEP_LINEAR && (x == own[0] || x == own[1]))
+        return x == own[0] ? own[0] : own[1];
+    return x == own[0] ? own[1] : own[0];
 }
 
 /* Runs the whole plan from x (rows, in_features); what it returns is one of the executor's buffers, or x itself if the
@@ -63,21 +102,29 @@ static const float *run_plan(struct executor *executor, const float *x, size_t r
 {
     const struct cpu_backend *cpu = executor->backend;
     for (size_t i = 0; i < cpu->plan->step_count; i++) {
-        float *y = x == executor->activations[0] ? executor->activations[1] : executor->activations[0];
+        float *y = output_of(executor, &cpu->plan->steps[i], x);
         run_step(cpu, i, x, rows, y, executor->scratch);
         x = y;
     }
     return x;
 }
 
+static void write_probabilities(const struct model *model, const float *logits, size_t rows, float *probabilities)
+{
+    const size_t n = model->out_features;
+    switch (model->probabilities) {
+    case PROBABILITIES_SOFTMAX: kernels_softmax(logits, rows, n, probabilities); break;
+    case PROBABILITIES_EXP: kernels_exp(logits, rows * n, probabilities); break;
+    case PROBABILITIES_SIGMOID: kernels_sigmoid(logits, rows * n, probabilities); break;
+    case PROBABILITIES_SAME: memcpy(probabilities, logits, rows * n * sizeof *logits); break;
+    }
+}
+
 static void scatter_part(const struct cpu_backend *cpu, const float *logits, const struct batch_part *part)
 {
     size_t n = cpu->base.model->out_features;
     memcpy(part->logits, logits, part->count * n * sizeof *logits);
-    if (cpu->base.model->ends_in_softmax)
-        memcpy(part->probabilities, logits, part->count * n * sizeof *logits);
-    else
-        kernels_softmax(logits, part->count, n, part->probabilities);
+    write_probabilities(cpu->base.model, logits, part->count, part->probabilities);
     for (size_t i = 0; i < part->count; i++)
         part->classes[i] = (uint32_t)kernels_argmax(logits + i * n, n);
 }
@@ -140,31 +187,58 @@ static enum status cpu_executor_create(const struct backend *backend, struct exe
     return executor_create_rows(cpu_backend(backend), backend->batch_max, ret, err);
 }
 
-/* Layer by layer without fusing. The plan's packed weights serve here too: its n-th STEP_LINEAR is the model's n-th
- * Linear, and a row's bits do not depend on where its ReLU is taken. */
+/* A walk over the layers as PyTorch has them, along the plan's steps. */
+struct walk {
+    struct executor *executor;
+    size_t step;        /* the next */
+    const float *x;     /* what the last step gave */
+    const float *shown; /* the head of what the last layer gives: of x, or what x was before a BatchNorm1d */
+};
+
+/* Runs the next step without its ReLU. Where a BatchNorm1d is part of it, `values` are the Linear's own all the same. */
+static void trace_step(struct walk *walk, float *y, float *values, size_t count)
+{
+    const struct cpu_backend *cpu = walk->executor->backend;
+    const struct step *step = &cpu->plan->steps[walk->step];
+    const struct packed_step *packed = &cpu->packed[walk->step];
+    if (step->type == STEP_LINEAR)
+        cpu->kernels->linear(&packed->linear, walk->x, 1, y, false, walk->executor->scratch);
+    else
+        run_step(cpu, walk->step, walk->x, 1, y, walk->executor->scratch);
+    if (packed->traced.data)
+        cpu->kernels->linear(&packed->traced, walk->x, 1, values, false, walk->executor->scratch);
+    else
+        memcpy(values, y, count * sizeof *values);
+    walk->step++;
+    walk->x = y;
+}
+
+/* A layer is the one from which the next step comes, or has become part of the last step, or does nothing. */
+static void trace_layer(struct walk *walk, const struct layer *layer, float *values)
+{
+    const struct cpu_backend *cpu = walk->executor->backend;
+    const size_t count = layer->out_features < TRACE_VALUES ? layer->out_features : TRACE_VALUES;
+    float *const *own = walk->executor->activations;
+    float *y = walk->x == own[0] ? own[1] : own[0];
+    if (walk->step < cpu->plan->step_count && cpu->plan->steps[walk->step].layer == layer) {
+        trace_step(walk, y, values, count);
+    } else if (layer->type == LAYER_RELU) {
+        memcpy(y, walk->x, layer->in_features * sizeof *y);
+        cpu->kernels->relu(y, layer->in_features);
+        memcpy(values, y, count * sizeof *values);
+        walk->x = y;
+    } else {
+        memcpy(values, layer->type == LAYER_BATCH_NORM ? walk->x : walk->shown, count * sizeof *values);
+    }
+    walk->shown = values;
+}
+
 static void trace_layers(struct executor *executor, const float *x, float *values)
 {
-    const struct cpu_backend *cpu = executor->backend;
-    const struct model *model = cpu->base.model;
-    const struct packed_linear *packed = cpu->packed;
-    for (size_t i = 0; i < model->layer_count; i++, values += TRACE_VALUES) {
-        const struct layer *layer = &model->layers[i];
-        float *y = x == executor->activations[0] ? executor->activations[1] : executor->activations[0];
-        if (layer->type == LAYER_LINEAR) {
-            while (!packed->data)
-                packed++;
-            cpu->kernels->linear(packed++, x, 1, y, false, executor->scratch);
-        } else if (layer->type == LAYER_SOFTMAX) {
-            kernels_softmax(x, 1, layer->in_features, y);
-        } else {
-            memcpy(y, x, layer->in_features * sizeof *y);
-            if (layer->type == LAYER_RELU)
-                cpu->kernels->relu(y, layer->in_features);
-        }
-        size_t shown = layer->out_features < TRACE_VALUES ? layer->out_features : TRACE_VALUES;
-        memcpy(values, y, shown * sizeof *values);
-        x = y;
-    }
+    const struct model *model = executor->backend->base.model;
+    struct walk walk = {.executor = executor, .x = x, .shown = x};
+    for (size_t i = 0; i < model->layer_count; i++)
+        trace_layer(&walk, &model->layers[i], values + i * TRACE_VALUES);
 }
 
 static enum status cpu_trace(const struct backend *backend, const void *row, enum row_dtype dtype, float *values,
@@ -187,8 +261,10 @@ static void cpu_free(struct backend *backend)
     struct cpu_backend *cpu = (struct cpu_backend *)backend;
     if (!cpu)
         return;
-    for (size_t i = 0; cpu->packed && i < cpu->plan->step_count; i++)
-        free((void *)(uintptr_t)cpu->packed[i].data);
+    for (size_t i = 0; cpu->packed && i < cpu->plan->step_count; i++) {
+        free((void *)(uintptr_t)cpu->packed[i].linear.data);
+        free((void *)(uintptr_t)cpu->packed[i].traced.data);
+    }
     free(cpu->packed);
     plan_free(cpu->plan);
     free(cpu);
@@ -202,20 +278,30 @@ static const struct backend_ops cpu_ops = {
     .free = cpu_free,
 };
 
-static bool pack_step(struct cpu_backend *cpu, size_t index)
+/* The first `out` outputs of a Linear. */
+static bool pack_linear(struct cpu_backend *cpu, const float *weight, const float *bias, size_t in, size_t out,
+                        struct packed_linear *ret)
 {
-    const struct layer *layer = cpu->plan->steps[index].layer;
-    const struct kernels *kernels = cpu->kernels;
-    size_t floats = kernels->linear_packed_floats(layer->in_features, layer->out_features);
-    float *storage = aligned_block(floats * sizeof *storage);
+    float *storage = aligned_block(cpu->kernels->linear_packed_floats(in, out) * sizeof *storage);
     if (!storage)
         return false;
-    kernels->linear_pack(layer->weight, layer->bias, layer->in_features, layer->out_features, storage,
-                         &cpu->packed[index]);
-    size_t scratch = kernels->linear_scratch_bytes(layer->in_features);
+    cpu->kernels->linear_pack(weight, bias, in, out, storage, ret);
+    size_t scratch = cpu->kernels->linear_scratch_bytes(in);
     if (cpu->scratch_bytes < scratch)
         cpu->scratch_bytes = scratch;
     return true;
+}
+
+static bool pack_step(struct cpu_backend *cpu, size_t index)
+{
+    const struct step *step = &cpu->plan->steps[index];
+    const struct layer *layer = step->layer;
+    const size_t in = step->in_features, out = step->out_features;
+    const size_t traced = out < TRACE_VALUES ? out : TRACE_VALUES;
+    if (!pack_linear(cpu, step->weight, step->bias, in, out, &cpu->packed[index].linear))
+        return false;
+    return !step->batch_norm ||
+           pack_linear(cpu, layer->weight, layer->bias, in, traced, &cpu->packed[index].traced);
 }
 
 static bool pack_steps(struct cpu_backend *cpu)
@@ -226,6 +312,7 @@ static bool pack_steps(struct cpu_backend *cpu)
     for (size_t i = 0; i < cpu->plan->step_count; i++)
         if (cpu->plan->steps[i].type == STEP_LINEAR && !pack_step(cpu, i))
             return false;
+    plan_drop_weights(cpu->plan);
     return true;
 }
 
@@ -256,6 +343,7 @@ enum status backend_cpu_create(const struct model *model, const char *kernels_na
         goto fail;
     cpu->base = (struct backend){&cpu_ops, model, batch_max, "cpu", kernels->name};
     cpu->kernels = kernels;
+    cpu->activations = activation_table_for(kernels->name);
     cpu->plan = plan_create(model);
     if (!cpu->plan || !pack_steps(cpu))
         goto fail;

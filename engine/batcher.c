@@ -12,8 +12,11 @@
 /* A batch that is shared out among idle workers keeps at least this many rows: below it, a row costs more. */
 enum { SHARE_ROWS_MIN = 48 };
 
+/* Bytes between what different threads write: processors fetch lines of 64 in pairs. */
+enum { CACHE_LINES = 128 };
+
 struct worker {
-    struct batcher *batcher;
+    _Alignas(CACHE_LINES) struct batcher *batcher;
     struct executor *executor;
     pthread_t thread;
     bool started;
@@ -27,18 +30,21 @@ struct worker {
 };
 
 struct batcher {
+    /* Guards what follows, up to `closed`, and the batcher's own fields of every queued job. */
+    _Alignas(CACHE_LINES) pthread_mutex_t lock;
+    pthread_cond_t work; /* there are rows, or it is closed */
+    struct job *head, *tail;
+    size_t queued_rows;
+    unsigned idle_workers;    /* that wait for rows */
+    unsigned waiting_workers; /* that wait for more rows */
+    bool waking;              /* a worker was woken and has not come yet: it will take what has queued until then */
+    bool closed;
+
+    /* Only read; the above fills a pair of lines. */
     const struct backend *backend;
     struct batcher_options options;
     struct worker *workers;
     size_t worker_count;
-
-    pthread_mutex_t lock; /* guards all below, and the batcher's own fields of every queued job */
-    pthread_cond_t work;  /* there are rows, or it is closed */
-    struct job *head, *tail;
-    size_t queued_rows;
-    size_t idle_workers;    /* that wait for rows */
-    size_t waiting_workers; /* that wait for more rows */
-    bool closed;
 };
 
 static void push_tail(struct batcher *batcher, struct job *job)
@@ -183,6 +189,16 @@ static void announce(struct job *whole)
     }
 }
 
+/* Wakes an idle worker, if none is on its way already. It takes its share and wakes the next, so that many rows reach many
+ * workers, and a few do not wake them all. Called with the lock held and rows queued. */
+static void wake_one(struct batcher *batcher)
+{
+    if (!batcher->idle_workers || batcher->waking)
+        return;
+    batcher->waking = true;
+    pthread_cond_signal(&batcher->work);
+}
+
 /* Waits for rows. False when the batcher is closed and nothing is left. Called, and returns, with the lock held. */
 static bool wait_for_rows(struct batcher *batcher)
 {
@@ -190,6 +206,7 @@ static bool wait_for_rows(struct batcher *batcher)
         batcher->idle_workers++;
         pthread_cond_wait(&batcher->work, &batcher->lock);
         batcher->idle_workers--;
+        batcher->waking = false;
     }
     return batcher->head != NULL;
 }
@@ -203,8 +220,10 @@ static void wait_for_company(struct batcher *batcher)
     const struct timespec end = {.tv_sec = end_ns / 1000000000, .tv_nsec = end_ns % 1000000000};
     int code = 0;
     batcher->waiting_workers++;
-    while (code == 0 && !batcher->closed && batcher->queued_rows < batcher->backend->batch_max)
+    while (code == 0 && !batcher->closed && batcher->queued_rows < batcher->backend->batch_max) {
         code = pthread_cond_timedwait(&batcher->work, &batcher->lock, &end);
+        batcher->waking = false; /* the signal may have been for an idle one, which has not got it */
+    }
     batcher->waiting_workers--;
 }
 
@@ -246,8 +265,8 @@ static void *worker_main(void *argument)
         if (!batcher->head)
             continue; /* another worker was faster, or it was withdrawn */
         take_batch(worker);
-        if (batcher->head && batcher->idle_workers)
-            pthread_cond_signal(&batcher->work);
+        if (batcher->head)
+            wake_one(batcher);
         pthread_mutex_unlock(&batcher->lock);
 
         struct error err;
@@ -266,11 +285,10 @@ static void *worker_main(void *argument)
 enum status batcher_submit(struct batcher *batcher, struct job *job, struct error *err)
 {
     assert(job->count > 0);
+    pthread_mutex_lock(&batcher->lock);
     job->status = STATUS_OK;
     job->taken = job->finished = 0;
     job->queued = false;
-
-    pthread_mutex_lock(&batcher->lock);
     bool closed = batcher->closed;
     size_t queued = batcher->queued_rows;
     bool fits = !closed && job->count <= batcher->options.queue_max - queued;
@@ -279,8 +297,8 @@ enum status batcher_submit(struct batcher *batcher, struct job *job, struct erro
         batcher->queued_rows += job->count;
         if (batcher->waiting_workers)
             pthread_cond_broadcast(&batcher->work); /* an idle one must not take the signal of one that waits */
-        else if (batcher->idle_workers)
-            pthread_cond_signal(&batcher->work);
+        else
+            wake_one(batcher);
     }
     pthread_mutex_unlock(&batcher->lock);
 
@@ -372,10 +390,17 @@ static void init_signal(pthread_cond_t *signal)
     pthread_condattr_destroy(&monotonic);
 }
 
+/* What calloc gives, aligned for the structs above. */
+static void *zeroed(size_t count, size_t bytes)
+{
+    void *block = aligned_alloc(CACHE_LINES, count * bytes);
+    return block ? memset(block, 0, count * bytes) : NULL;
+}
+
 enum status batcher_create(const struct backend *backend, const struct batcher_options *options,
                            struct batcher **ret, struct error *err)
 {
-    struct batcher *batcher = calloc(1, sizeof *batcher);
+    struct batcher *batcher = zeroed(1, sizeof *batcher);
     if (!batcher)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the queue");
     batcher->backend = backend;
@@ -384,7 +409,7 @@ enum status batcher_create(const struct backend *backend, const struct batcher_o
     init_signal(&batcher->work);
 
     enum status status = STATUS_OK;
-    batcher->workers = calloc(options->workers, sizeof *batcher->workers);
+    batcher->workers = zeroed(options->workers, sizeof *batcher->workers);
     if (!batcher->workers)
         status = error_set(err, STATUS_NO_MEMORY, "no memory for %zu workers", options->workers);
     while (status == STATUS_OK && batcher->worker_count < options->workers)

@@ -86,6 +86,12 @@ void file_close(struct file *file)
     file->fd = -1;
 }
 
+static enum status refuse_shorter(size_t missing, struct error *err)
+{
+    error_set(err, STATUS_IO, "it became shorter while it was read: %zu bytes are missing", missing);
+    return error_hint(err, "write a new file beside it and rename it, so that nobody sees half of it");
+}
+
 enum status file_read_exactly(const struct file *file, void *dst, size_t len, struct error *err)
 {
     char *at = dst;
@@ -95,12 +101,26 @@ enum status file_read_exactly(const struct file *file, void *dst, size_t len, st
             continue;
         if (n < 0)
             return refuse_errno("it cannot be read", errno, err);
-        if (n == 0) {
-            error_set(err, STATUS_IO, "it became shorter while it was read: %zu bytes are missing", left);
-            return error_hint(err, "write a new file beside it and rename it, so that nobody sees half of it");
-        }
+        if (n == 0)
+            return refuse_shorter(left, err);
         at += n;
         left -= (size_t)n;
+    }
+    return STATUS_OK;
+}
+
+enum status file_read_at(const struct file *file, size_t offset, void *dst, size_t len, struct error *err)
+{
+    char *at = dst;
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(file->fd, at + done, len - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return refuse_errno("it cannot be read", errno, err);
+        if (n == 0)
+            return refuse_shorter(len - done, err);
+        done += (size_t)n;
     }
     return STATUS_OK;
 }

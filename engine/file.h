@@ -19,6 +19,9 @@ enum status file_open(const char *path, size_t bytes_max, struct file *ret, stru
  * say the path; file_error puts it there. */
 enum status file_read_exactly(const struct file *file, void *dst, size_t len, struct error *err);
 
+/* Reads `len` bytes from byte `offset` on, wherever the last reading ended; else as file_read_exactly. */
+enum status file_read_at(const struct file *file, size_t offset, void *dst, size_t len, struct error *err);
+
 void file_close(struct file *file);
 
 /* Reads the whole file. On success *ret_data holds *ret_len bytes and a NUL behind them; the caller frees it. */

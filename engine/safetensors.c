@@ -1,6 +1,5 @@
 #include "engine/safetensors.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,27 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/byte_source.h"
+#include "engine/dtypes.h"
 #include "engine/file.h"
 #include "engine/json_document.h"
 #include "engine/utf8.h"
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the data is little-endian and is taken as it is");
 
 enum { PREFIX_BYTES = 8, ALIGNMENT = 64, NAME_BYTES_MAX = 4096, NAME_SHOWN_MAX = 120 };
 
 static const size_t HEADER_BYTES_MAX = 100000000; /* the format's own limit */
 static const size_t FILE_BYTES_MAX = (size_t)1 << 40;
 
-static const char FLOAT32_HINT[] =
-    "save the parameters as float32: save_file({k: v.float().contiguous() for k, v in "
-    "model.state_dict().items()}, \"model.safetensors\")";
+static const char DTYPE_HINT[] = "save the parameters as float32: save_file({k: v.float().contiguous() for k, v in "
+                                 "model.state_dict().items()}, \"model.safetensors\")";
 static const char SAVE_HINT[] = "save the model again: save_file(model.state_dict(), \"model.safetensors\")";
 static const char CUT_HINT[] = "the file was perhaps not copied to its end; copy it again, or save the model again";
 
 /* Where a tensor's bytes lie in the data behind the header. */
 struct span {
     size_t begin, end;
-    const struct tensor *tensor;
+    const struct dtype *dtype; /* of its elements */
+    size_t tensor;             /* which of the state dict's */
 };
 
 /* A state dict that is being read. */
@@ -58,21 +57,22 @@ static enum status refuse_entry(const struct reading *reading, const char *name,
     return error_hint(reading->err, "%s", SAVE_HINT);
 }
 
-static enum status read_dtype(const struct reading *reading, const cJSON *item, struct tensor *tensor)
+static enum status read_dtype(const struct reading *reading, const cJSON *item, struct tensor *tensor,
+                              struct span *span)
 {
     if (!cJSON_IsString(item))
         return refuse_entry(reading, tensor->name, "dtype is %s, a string was expected", json_document_kind(item));
-    if (strcmp(item->valuestring, "F32") == 0) {
-        tensor->dtype = "torch.float32";
+    const char *dtype = item->valuestring;
+    span->dtype = dtype_of_safetensors(dtype);
+    if (span->dtype) {
+        tensor->dtype = span->dtype->name;
         return STATUS_OK;
     }
-    const char *dtype = item->valuestring;
     bool shown = strlen(dtype) <= 16 && utf8_is_printable(dtype, strlen(dtype));
-    error_set(reading->err, STATUS_UNSUPPORTED,
-              "tensor \"%.*s\": its dtype is %s, only F32 (torch.float32) is read",
+    error_set(reading->err, STATUS_UNSUPPORTED, "tensor \"%.*s\": its dtype is %s; these are read: %s",
               utf8_cut(tensor->name, strlen(tensor->name), NAME_SHOWN_MAX), tensor->name,
-              shown ? dtype : "no name of one");
-    return error_hint(reading->err, "%s", FLOAT32_HINT);
+              shown ? dtype : "no name of one", dtype_safetensors_names());
+    return error_hint(reading->err, "%s", DTYPE_HINT);
 }
 
 static enum status read_shape(const struct reading *reading, const cJSON *item, struct tensor *tensor)
@@ -111,7 +111,7 @@ static enum status read_offsets(const struct reading *reading, const cJSON *item
 static enum status check_length(const struct reading *reading, const struct tensor *tensor, const struct span *span)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(tensor->count, sizeof(float), &bytes))
+    if (__builtin_mul_overflow(tensor->count, span->dtype->bytes, &bytes))
         return refuse_entry(reading, tensor->name, "the product of its shape overflows");
     if (span->end - span->begin != bytes)
         return refuse_entry(reading, tensor->name,
@@ -128,7 +128,7 @@ static enum status read_field(const struct reading *reading, const cJSON *item, 
                               struct tensor *tensor, struct span *span)
 {
     if (field == FIELD_DTYPE)
-        return read_dtype(reading, item, tensor);
+        return read_dtype(reading, item, tensor, span);
     if (field == FIELD_SHAPE)
         return read_shape(reading, item, tensor);
     return read_offsets(reading, item, tensor->name, span);
@@ -175,7 +175,7 @@ static enum status read_entry(const struct reading *reading, const cJSON *entry,
     tensor->name = strdup(entry->string);
     if (!tensor->name)
         return error_set(reading->err, STATUS_NO_MEMORY, "no memory for the name of a tensor");
-    span->tensor = tensor;
+    span->tensor = (size_t)(tensor - reading->dict->tensors);
     if (!cJSON_IsObject(entry))
         return refuse_entry(reading, tensor->name, "its entry is %s, an object was expected",
                             json_document_kind(entry));
@@ -275,7 +275,7 @@ static enum status check_tiling(const struct reading *reading)
     for (size_t i = 0; i < count; i++) {
         const struct span *span = &reading->spans[i];
         if (span->begin != end)
-            return refuse_entry(reading, span->tensor->name,
+            return refuse_entry(reading, reading->dict->tensors[span->tensor].name,
                                 "its data begins at %zu, the data before it ends at %zu: %s", span->begin, end,
                                 span->begin < end ? "they overlap" : "there is a gap between them");
         end = span->end;
@@ -283,19 +283,60 @@ static enum status check_tiling(const struct reading *reading)
     return check_data_bytes(reading, end);
 }
 
+/* Gives each tensor its place among the floats, in the order of the data. */
 static enum status place_tensors(const struct reading *reading)
 {
     struct state_dict *dict = reading->dict;
-    size_t bytes = (reading->data_bytes / ALIGNMENT + 1) * ALIGNMENT;
-    dict->storage = aligned_alloc(ALIGNMENT, bytes);
-    if (!dict->storage)
+    size_t elements = 0;
+    for (size_t i = 0; i < dict->count; i++)
+        elements +=
+            dict->tensors[i].count; /* each has a byte of the file or more, so the sum is far from overflow */
+    size_t bytes = (elements * sizeof(float) / ALIGNMENT + 1) * ALIGNMENT;
+    float *at = dict->storage = aligned_alloc(ALIGNMENT, bytes);
+    if (!at)
         return error_set(reading->err, STATUS_NO_MEMORY, "no memory for %zu bytes of parameters", bytes);
-    /* The spans are sorted; tensor is const there only because reading it is all that the checks do. */
     for (size_t i = 0; i < dict->count; i++) {
-        struct tensor *tensor = &dict->tensors[reading->spans[i].tensor - dict->tensors];
-        tensor->data = (const float *)dict->storage + reading->spans[i].begin / sizeof(float);
+        struct tensor *tensor = &dict->tensors[reading->spans[i].tensor];
+        tensor->data = at;
+        at += tensor->count;
     }
     return STATUS_OK;
+}
+
+/* Reads the data in the file's order: float32 to where it belongs, other types by way of `scratch`. */
+static enum status load_spans(const struct reading *reading, const struct byte_source *source, size_t data_begin,
+                              unsigned char *scratch)
+{
+    float *at = reading->dict->storage;
+    for (size_t i = 0; i < reading->dict->count; i++) {
+        const struct span *span = &reading->spans[i];
+        size_t len = span->end - span->begin, count = len / span->dtype->bytes;
+        bool is_float = span->dtype == dtype_of_safetensors("F32");
+        enum status status = byte_source_read(source, data_begin + span->begin, is_float ? (void *)at : scratch,
+                                              len, reading->err);
+        if (status != STATUS_OK)
+            return status;
+        if (!is_float)
+            span->dtype->to_floats(at, scratch, count, span->dtype->bytes);
+        at += count;
+    }
+    return STATUS_OK;
+}
+
+static enum status load_data(const struct reading *reading, const struct byte_source *source, size_t data_begin)
+{
+    size_t largest = 0;
+    for (size_t i = 0; i < reading->dict->count; i++) {
+        const struct span *span = &reading->spans[i];
+        if (span->dtype != dtype_of_safetensors("F32") && span->end - span->begin > largest)
+            largest = span->end - span->begin;
+    }
+    unsigned char *scratch = malloc(largest + 1);
+    if (!scratch)
+        return error_set(reading->err, STATUS_NO_MEMORY, "no memory for a tensor of %zu bytes", largest);
+    enum status status = load_spans(reading, source, data_begin, scratch);
+    free(scratch);
+    return status;
 }
 
 /* ---- The whole ---- */
@@ -312,29 +353,22 @@ static enum status read_header_object(struct reading *reading, const cJSON *head
     return status;
 }
 
-/* Makes the state dict that the header describes, its storage (data_bytes) not yet filled. header[len] is '\0'. */
-static enum status read_header(const char *header, size_t len, size_t data_bytes, struct state_dict **ret,
-                               struct error *err)
+/* Makes the state dict that the header describes, its storage not yet filled. header[len] is '\0'. */
+static enum status read_header(struct reading *reading, const char *header, size_t len)
 {
-    struct reading reading = {.data_bytes = data_bytes, .err = err};
     cJSON *json = NULL;
-    assert(header);
     if (header[0] != '{') {
-        error_set(err, STATUS_INVALID, "this is no safetensors file: its header does not begin with \"{\"");
-        return error_hint(err, "%s", SAVE_HINT);
+        error_set(reading->err, STATUS_INVALID,
+                  "this is no safetensors file: its header does not begin with \"{\"");
+        return error_hint(reading->err, "%s", SAVE_HINT);
     }
-    enum status status = json_document_parse(header, len, &json, err);
+    enum status status = json_document_parse(header, len, &json, reading->err);
     if (status != STATUS_OK)
-        return error_prefix(err, "header: ");
-    reading.dict = calloc(1, sizeof *reading.dict);
-    status = reading.dict ? read_header_object(&reading, json)
-                          : error_set(err, STATUS_NO_MEMORY, "no memory for a state dict");
-    free(reading.spans);
+        return error_prefix(reading->err, "header: ");
+    reading->dict = calloc(1, sizeof *reading->dict);
+    status = reading->dict ? read_header_object(reading, json)
+                           : error_set(reading->err, STATUS_NO_MEMORY, "no memory for a state dict");
     cJSON_Delete(json);
-    if (status == STATUS_OK)
-        *ret = reading.dict;
-    else
-        state_dict_free(reading.dict);
     return status;
 }
 
@@ -372,29 +406,13 @@ static enum status refuse_short(size_t len, struct error *err)
     return error_hint(err, "%s", CUT_HINT);
 }
 
-/* Where bytes come from: a file, or memory that is known to hold them. */
-struct source {
-    const struct file *file; /* NULL for memory */
-    const char *at;
-    size_t size; /* bytes in all */
-};
-
-static enum status source_read(struct source *source, void *dst, size_t len, struct error *err)
-{
-    if (source->file)
-        return file_read_exactly(source->file, dst, len, err);
-    if (len > 0)
-        memcpy(dst, source->at, len);
-    source->at += len;
-    return STATUS_OK;
-}
-
-static enum status read_header_bytes(struct source *source, size_t *ret_len, char **ret_header, struct error *err)
+static enum status read_header_bytes(const struct byte_source *source, size_t *ret_len, char **ret_header,
+                                     struct error *err)
 {
     unsigned char prefix[PREFIX_BYTES];
     if (source->size < PREFIX_BYTES)
         return refuse_short(source->size, err);
-    enum status status = source_read(source, prefix, PREFIX_BYTES, err);
+    enum status status = byte_source_read(source, 0, prefix, PREFIX_BYTES, err);
     if (status == STATUS_OK)
         status = read_prefix(prefix, source->size, ret_len, err);
     if (status != STATUS_OK)
@@ -402,7 +420,7 @@ static enum status read_header_bytes(struct source *source, size_t *ret_len, cha
     char *header = calloc(1, *ret_len + 1); /* the NUL behind it is what json_document_parse asks for */
     if (!header)
         return error_set(err, STATUS_NO_MEMORY, "no memory for a header of %zu bytes", *ret_len);
-    status = source_read(source, header, *ret_len, err);
+    status = byte_source_read(source, PREFIX_BYTES, header, *ret_len, err);
     if (status == STATUS_OK)
         *ret_header = header;
     else
@@ -410,31 +428,29 @@ static enum status read_header_bytes(struct source *source, size_t *ret_len, cha
     return status;
 }
 
-static enum status read_source(struct source *source, struct state_dict **ret, struct error *err)
+static enum status read_source(const struct byte_source *source, struct state_dict **ret, struct error *err)
 {
     size_t header_bytes = 0;
     char *header = NULL;
-    struct state_dict *dict = NULL;
     enum status status = read_header_bytes(source, &header_bytes, &header, err);
     if (status != STATUS_OK)
         return status;
-    size_t data_bytes = source->size - PREFIX_BYTES - header_bytes;
-    status = read_header(header, header_bytes, data_bytes, &dict, err);
+    struct reading reading = {.data_bytes = source->size - PREFIX_BYTES - header_bytes, .err = err};
+    status = read_header(&reading, header, header_bytes);
     free(header);
-    if (status != STATUS_OK)
-        return status;
-    assert(dict);
-    status = source_read(source, dict->storage, data_bytes, err);
     if (status == STATUS_OK)
-        *ret = dict;
+        status = load_data(&reading, source, PREFIX_BYTES + header_bytes);
+    free(reading.spans);
+    if (status == STATUS_OK)
+        *ret = reading.dict;
     else
-        state_dict_free(dict);
+        state_dict_free(reading.dict);
     return status;
 }
 
 enum status safetensors_parse(const void *data, size_t len, struct state_dict **ret, struct error *err)
 {
-    struct source source = {.at = data, .size = len};
+    struct byte_source source = byte_source_of_memory(data, len);
     return read_source(&source, ret, err);
 }
 
@@ -444,7 +460,7 @@ enum status safetensors_read(const char *path, struct state_dict **ret, struct e
     enum status status = file_open(path, FILE_BYTES_MAX, &file, err);
     if (status != STATUS_OK)
         return status;
-    struct source source = {.file = &file, .size = file.size};
+    struct byte_source source = byte_source_of_file(&file);
     status = read_source(&source, ret, err);
     file_close(&file);
     return status == STATUS_OK ? status : file_error(path, status, err);

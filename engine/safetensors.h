@@ -1,6 +1,7 @@
 /* Reader of safetensors files (https://huggingface.co/docs/safetensors: eight bytes of little-endian header length,
  * a JSON object of name -> {dtype, shape, data_offsets}, then the data). Every offset and length is checked before
- * it is used, overflow included. Immutable once read; any thread may read one.
+ * it is used, overflow included. The types of engine/dtypes.h are read, and made float32. Immutable once read; any thread
+ * may read one.
  *
  *     struct state_dict *dict;
  *     if (safetensors_read("model.safetensors", &dict, &err) == STATUS_OK) {

@@ -28,6 +28,7 @@ enum status state_dict_index(struct state_dict *dict, struct error *err)
             return error_hint(err, "write the file anew: a state dict has each name once");
         }
     }
+    free(dict->by_name);
     dict->by_name = by_name;
     return STATUS_OK;
 }
@@ -45,14 +46,40 @@ const struct tensor *state_dict_find(const struct state_dict *dict, const char *
     return found ? *found : NULL;
 }
 
-void state_dict_free(struct state_dict *dict)
+enum status state_dict_append(struct state_dict *dict, struct state_dict *part, struct error *err)
 {
-    if (!dict)
-        return;
+    size_t count = dict->count + part->count;
+    struct tensor *tensors = realloc(dict->tensors, (count ? count : 1) * sizeof *tensors);
+    if (!tensors)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for %zu tensors", count);
+    if (part->count > 0)
+        memcpy(tensors + dict->count, part->tensors, part->count * sizeof *tensors);
+    dict->tensors = tensors;
+    dict->count = count;
+    part->count = 0;
+    struct state_dict **end = &part->part;
+    while (*end)
+        end = &(*end)->part;
+    *end = dict->part;
+    dict->part = part;
+    return STATUS_OK;
+}
+
+static void free_one(struct state_dict *dict)
+{
     for (size_t i = 0; dict->tensors && i < dict->count; i++)
         free(dict->tensors[i].name);
     free(dict->tensors);
     free(dict->by_name);
     free(dict->storage);
     free(dict);
+}
+
+void state_dict_free(struct state_dict *dict)
+{
+    while (dict) {
+        struct state_dict *part = dict->part;
+        free_one(dict);
+        dict = part;
+    }
 }

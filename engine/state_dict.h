@@ -23,6 +23,8 @@ struct state_dict {
     size_t count;
     const struct tensor **by_name; /* the same, sorted; made by state_dict_index */
     void *storage;                 /* what the tensors' data point into */
+    struct state_dict
+        *part; /* another file's, whose tensors moved here and whose storage they still need; or NULL */
 };
 
 /* Sorts the names, so that they can be found; a reader calls it once all tensors have theirs. A name that stands twice
@@ -31,6 +33,10 @@ enum status state_dict_index(struct state_dict *dict, struct error *err);
 
 /* NULL if there is none of that name. After state_dict_index. */
 const struct tensor *state_dict_find(const struct state_dict *dict, const char *name);
+
+/* Moves the tensors of `part`, which becomes a part of `dict`, behind those that it has. Before state_dict_index, or with
+ * another call of it behind. On failure both are as they were. */
+enum status state_dict_append(struct state_dict *dict, struct state_dict *part, struct error *err);
 
 /* Takes NULL. */
 void state_dict_free(struct state_dict *dict);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/structure_runs.h"
 #include "engine/utf8.h"
 
 enum { LEVELS_MAX = 64, MODULES_MAX = 4096, INDENT = 2, SHOWN_MAX = 60 };
@@ -204,16 +205,6 @@ static enum status parse_class(struct parser *parser, struct line name, struct l
 
 /* ---- Children ---- */
 
-/* "(0-2): 3 x Linear(...)" is how nn.ModuleList writes equal children. */
-static bool is_compressed(struct line line)
-{
-    size_t digits = 1, dash;
-    while (digits < line.len && line.text[digits] >= '0' && line.text[digits] <= '9')
-        digits++;
-    dash = digits;
-    return digits > 1 && dash < line.len && line.text[dash] == '-';
-}
-
 static enum status refuse_child(const struct parser *parser, struct line line)
 {
     if (line.text[0] != '(')
@@ -223,22 +214,27 @@ static enum status refuse_child(const struct parser *parser, struct line line)
                   "names are Python attributes without dots and brackets");
 }
 
-/* Splits "(name): Class(...)". */
-static enum status split_child(const struct parser *parser, struct line line, struct line *ret_name,
-                               struct line *ret_class)
+/* A line "(name): Class(...)" or "(0-2): 3 x Class(...)", taken apart. */
+struct child_line {
+    struct line name, class_text;
+    size_t run; /* 0 for the first form; then `name` is the first of as many */
+};
+
+static enum status split_child(const struct parser *parser, struct line line, struct child_line *ret)
 {
-    size_t n = 1;
+    size_t n = 1, first, run, prefix;
     if (line.len == 0 || line.text[0] != '(')
         return refuse_child(parser, line);
-    if (is_compressed(line))
-        return refuse(parser, "equal children of a ModuleList, written as one line, are not read",
-                      "use nn.Sequential, which prints each child on a line of its own");
+    if (structure_run_read(line.text, line.len, &first, &run, &prefix)) {
+        size_t digits = (size_t)((const char *)memchr(line.text, '-', prefix) - line.text) - 1;
+        *ret = (struct child_line){{line.text + 1, digits}, {line.text + prefix, line.len - prefix}, run};
+        return STATUS_OK;
+    }
     while (n < line.len && !strchr("().", line.text[n]))
         n++;
     if (n == 1 || !starts_with(line.text + n, line.len - n, "): "))
         return refuse_child(parser, line);
-    *ret_name = (struct line){line.text + 1, n - 1};
-    *ret_class = (struct line){line.text + n + 3, line.len - n - 3};
+    *ret = (struct child_line){{line.text + 1, n - 1}, {line.text + n + 3, line.len - n - 3}, 0};
     return STATUS_OK;
 }
 
@@ -277,16 +273,17 @@ static enum status open_container(struct parser *parser, struct module *module)
 static enum status parse_child(struct parser *parser, struct line line)
 {
     struct module *parent = parser->open[parser->depth - 1], *child = NULL;
-    struct line name = {"", 0}, class_text = name;
+    struct child_line parts = {0};
     bool container = false;
-    enum status status = split_child(parser, line, &name, &class_text);
+    enum status status = split_child(parser, line, &parts);
     if (status != STATUS_OK)
         return status;
-    if (has_child(parent, name))
+    if (has_child(parent, parts.name))
         return refuse(parser, "its parent already has a child of this name", "give each child its own name");
-    status = parse_class(parser, name, class_text, &child, &container);
+    status = parse_class(parser, parts.name, parts.class_text, &child, &container);
     if (status != STATUS_OK)
         return status;
+    child->run = parts.run;
     if (!append_child(parent, child)) {
         module_free(child);
         return refuse_memory(parser);
@@ -385,6 +382,8 @@ enum status structure_parse(const char *text, size_t len, struct module **ret_ro
         status = parse_children(&parser);
     if (status == STATUS_OK)
         status = parse_end(&parser);
+    if (status == STATUS_OK)
+        status = structure_runs_expand(root, MODULES_MAX, err);
     if (status != STATUS_OK) {
         module_free(root);
         return status;
@@ -395,13 +394,26 @@ enum status structure_parse(const char *text, size_t len, struct module **ret_ro
 
 /* The depth of a tree is at most LEVELS_MAX + 1, and so is that of the recursions below. */
 
+static void print_module(FILE *out, const struct module *module, int indent);
+
+/* The child number `i` on a line of its own, or the run that begins with it. Returns how many children that were. */
+static size_t print_child(FILE *out, const struct module *module, size_t i, int indent)
+{
+    const struct module *child = module->children[i];
+    const size_t run = child->run > 1 && child->run <= module->child_count - i ? child->run : 1;
+    if (run > 1)
+        fprintf(out, "\n%*s(%s-%s): %zu x ", indent, "", child->name, module->children[i + run - 1]->name, run);
+    else
+        fprintf(out, "\n%*s(%s): ", indent, "", child->name);
+    print_module(out, child, indent);
+    return run;
+}
+
 static void print_module(FILE *out, const struct module *module, int indent)
 {
     fprintf(out, "%s(%s", module->class_name, module->arguments);
-    for (size_t i = 0; i < module->child_count; i++) {
-        fprintf(out, "\n%*s(%s): ", indent + INDENT, "", module->children[i]->name);
-        print_module(out, module->children[i], indent + INDENT);
-    }
+    for (size_t i = 0; i < module->child_count;)
+        i += print_child(out, module, i, indent + INDENT);
     if (module->child_count > 0)
         fprintf(out, "\n%*s", indent, "");
     putc(')', out);

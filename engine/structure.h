@@ -10,7 +10,8 @@
  *     }
  *
  * The format is that of torch.nn.Module.__repr__: `Class(` extra_repr `)` for a leaf; for a container one line
- * `(name): ` + child for each child, indented by two blanks for each level; `Class()` for an empty one.
+ * `(name): ` + child for each child, indented by two blanks for each level; `Class()` for an empty one. Equal children in a
+ * row of a ModuleList, `(0-2): 3 x ` + child, become as many modules as they are.
  */
 #ifndef MLPD_ENGINE_STRUCTURE_H
 #define MLPD_ENGINE_STRUCTURE_H
@@ -26,12 +27,19 @@ struct module {
     char *arguments;  /* what stands between the brackets: "in_features=784, bias=True"; may be "" */
     struct module **children;
     size_t child_count;
+    size_t
+        run; /* of a ModuleList's children: this one and the run - 1 behind it are equal, and written as one line,
+                   "(0-2): 3 x Linear(...)"; 0 or 1: it has a line of its own */
 };
 
 /* Parses `len` bytes of text. Refused with line number and mend: unbalanced brackets, a child that is not
  * `(name): Class(...)`, more than 64 levels or 4096 modules, bytes after the end, two children of one name,
  * NUL or control characters. On success *ret_root is the caller's, to be freed with module_free. */
 enum status structure_parse(const char *text, size_t len, struct module **ret_root, struct error *err);
+
+/* Finds the equal children of every ModuleList and sets `run`, as PyTorch prints them since 2.1; for a tree that was made
+ * by hand. False if out of memory. */
+bool structure_mark_runs(struct module *root);
 
 /* print(model)'s text without a newline at its end; the caller frees it. NULL only if out of memory. */
 char *structure_print(const struct module *root);

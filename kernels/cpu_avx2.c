@@ -5,7 +5,7 @@
 #include "kernels/tables.h"
 
 typedef __m256 vector;
-enum { VECTOR_FLOATS = 8, TILE_ROWS = 6 };
+enum { VECTOR_FLOATS = 8, TILE_ROWS = 6, TILE_CUT = 6 };
 
 #define TILE_SHAPES(SHAPE) \
     SHAPE(1, 4)            \

@@ -7,7 +7,7 @@
 
 typedef float vector __attribute__((vector_size(16)));
 typedef int32_t vector_mask __attribute__((vector_size(16)));
-enum { VECTOR_FLOATS = 4, TILE_ROWS = 4 };
+enum { VECTOR_FLOATS = 4, TILE_ROWS = 4, TILE_CUT = 4 };
 
 #define TILE_SHAPES(SHAPE) SHAPE(1, 4) SHAPE(1, 2) SHAPE(1, 1) SHAPE(2, 2) SHAPE(2, 1) SHAPE(3, 1) SHAPE(4, 1)
 

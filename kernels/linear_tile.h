@@ -11,10 +11,11 @@
  *     vector_nonzero(v)                    a bit for each lane that is not zero; NaN is not, -0 is
  *     TILE_ROWS, TILE_SHAPES(SHAPE)        the tallest tile, and SHAPE(rows, panels) for each shape that is worth
  *                                          having; each height needs one of 1 panel, none has more than PANELS_MAX
+ *     TILE_CUT                             from this height on a tile that skips zeros is cut in two
  *
  * The weights are packed into panels of PANEL outputs, in the order in which they are read:
  *
- *     bias of outputs 0-15 | their weights for k = 0 | for k = 1 | ... || bias of outputs 16-31 | ...
+ *     bias of the panel's outputs | their weights for k = 0 | for k = 1 | ... || bias of the next panel's | ...
  *
  * A tile is a few rows times a few panels. Its sums stay in registers while k runs over in_features: enough of them
  * that the processor never waits for one to finish, few enough that none is spilled. Each sum is one chain: the bias,
@@ -41,7 +42,8 @@ enum {
     PANEL = PANEL_VECTORS * VECTOR_FLOATS, /* outputs */
     PANELS_MAX = 4,                        /* that a tile spans */
     COLUMNS_MAX = PANELS_MAX * PANEL_VECTORS,
-    STRIP = PANELS_MAX * PANEL, /* outputs that all tiles of a block compute before the next: 200 KB of weights */
+    STRIP = PANELS_MAX *
+            PANEL,       /* outputs that all tiles of a block compute before the next: 200 to 400 KB of weights */
     BLOCK_TILES_MAX = 8, /* tiles that share a pass over the weights, so that their rows stay in the L2 cache */
     BLOCK_BYTES = 160 * 1024, /* fewer tiles where 8 of them take more than this */
     PREFETCH = 8, /* inputs ahead for which a tile that skips fetches the weights: no hardware guesses them */
@@ -242,67 +244,99 @@ static void list_marked(const uint64_t *words, size_t in_features, uint32_t *lis
     memset(list, 0, PREFETCH * sizeof *list);
 }
 
-/* Makes the tile skip, if that pays: where fewer than one k in eight falls away, finding them costs more than it
- * saves. Only for weights that are all finite: 0 x infinity is NaN, and must come out. */
-static void tile_skip_zeros(struct tile *tile, uint64_t *words, uint32_t *list)
+/* Makes the tile skip, if that pays: where fewer than one k in sixteen falls away, walking a list costs more than it
+ * saves, for one row as for many. */
+static bool tile_skip_zeros(struct tile *tile, uint64_t *words, uint32_t *list)
 {
     tile->list_count = mark_nonzero(tile->x, tile->rows, tile->in_features, words);
-    if (tile->list_count > tile->in_features - tile->in_features / 8)
-        return;
+    if (tile->list_count > tile->in_features - tile->in_features / 16)
+        return false;
     list_marked(words, tile->in_features, list);
     tile->list = list;
+    return true;
 }
 
+/* Some of a tile's rows: `rows` of them, from row `first` on. */
+static struct tile tile_part(const struct tile *tile, size_t first, size_t rows)
+{
+    struct tile part = *tile;
+    part.rows = rows;
+    part.x += first * tile->in_features;
+    part.y += first * tile->out_features;
+    return part;
+}
+
+/* Tiles that share a pass over the weights, and the scratch in which they find their zeros. */
+struct block {
+    size_t count;
+    struct tile tiles[2 * BLOCK_TILES_MAX];
+    uint64_t *words; /* words_of(in_features): the marks of one tile */
+    uint32_t *lists; /* list_length(in_features) for each tile */
+};
+
+/* Adds a tile to the block, or, where zeros are skipped and the tile is tall, its two halves: the fewer the rows, the more
+ * zeros they share. Skipping is for weights that are all finite: 0 x infinity is NaN, and must come out. */
+static void block_add(struct block *block, const struct tile *tile, bool weights_finite)
+{
+    const size_t rows = tile->rows, upper = rows < TILE_CUT ? rows : (rows + 1) / 2;
+    struct tile *const place = &block->tiles[block->count];
+    uint32_t *const list = block->lists + block->count * list_length(tile->in_features);
+    *place = tile_part(tile, 0, upper);
+    block->count++;
+    if (!weights_finite || !tile_skip_zeros(place, block->words, list)) {
+        *place = *tile;
+    } else if (upper < rows) {
+        place[1] = tile_part(tile, upper, rows - upper);
+        tile_skip_zeros(&place[1], block->words, list + list_length(tile->in_features));
+        block->count++;
+    }
+}
+
+/* Runs the tiles strip by strip, so that each strip of weights comes from memory once for all of them. */
+static void block_run(const struct block *block)
+{
+    for (size_t output = 0; output < block->tiles->out_features; output += STRIP)
+        for (size_t t = 0; t < block->count; t++)
+            tile_run_strip(block->tiles[t], output);
+}
+
+/* How many tiles are added to a block; each may become two. */
 static size_t block_tiles(size_t in_features)
 {
     const size_t tiles = BLOCK_BYTES / (TILE_ROWS * sizeof(float)) / (in_features + 1);
     return tiles ? smaller(tiles, BLOCK_TILES_MAX) : 1;
 }
 
-/* The scratch holds the marks of one tile, and then a list for each tile of a block. */
 static size_t linear_scratch_bytes(size_t in_features)
 {
     return words_of(in_features) * sizeof(uint64_t) +
-           block_tiles(in_features) * list_length(in_features) * sizeof(uint32_t);
+           2 * block_tiles(in_features) * list_length(in_features) * sizeof(uint32_t);
 }
 
-/* Runs `count` tiles strip by strip, so that each strip of weights comes from memory once for all of them. */
-static void block_run(const struct tile *block, size_t count)
-{
-    for (size_t output = 0; output < block->out_features; output += STRIP)
-        for (size_t t = 0; t < count; t++)
-            tile_run_strip(block[t], output);
-}
-
-/* The rows are cut into tiles of nearly equal height, 7 into 4 + 3 and not 6 + 1: the lower a tile, the more it waits
+/* The rows are cut into tiles of nearly equal height, 9 into 5 + 4 and not 8 + 1: the lower a tile, the more it waits
  * for its weights. */
 static void linear(const struct packed_linear *layer, const float *x, size_t rows, float *y, bool relu,
                    void *scratch)
 {
-    const size_t in = layer->in_features, out = layer->out_features;
-    const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, block_max = block_tiles(in);
-    uint64_t *const words = scratch;
-    uint32_t *const lists = (uint32_t *)(words + words_of(in));
-    struct tile block[BLOCK_TILES_MAX];
-    struct tile next = {
+    const size_t in = layer->in_features, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    struct block block = {.words = scratch, .lists = (uint32_t *)((uint64_t *)scratch + words_of(in))};
+    struct tile all = {
+        .rows = rows,
         .in_features = in,
-        .out_features = out,
+        .out_features = layer->out_features,
         .x = x,
         .y = y,
         .panel = layer->data,
         .panel_floats = (in + 1) * PANEL,
         .floor = relu ? 0.0F : -INFINITY,
     };
-    for (size_t t = 0, in_block = 0; t < tiles; t++) {
-        next.rows = rows / tiles + (t < rows % tiles);
-        block[in_block] = next;
-        if (layer->weights_finite)
-            tile_skip_zeros(&block[in_block], words, lists + in_block * list_length(in));
-        next.x += next.rows * in;
-        next.y += next.rows * out;
-        if (++in_block == block_max || t + 1 == tiles) {
-            block_run(block, in_block);
-            in_block = 0;
+    for (size_t t = 0, row = 0; t < tiles; t++) {
+        const struct tile tile = tile_part(&all, row, rows / tiles + (t < rows % tiles));
+        row += tile.rows;
+        block_add(&block, &tile, layer->weights_finite);
+        if ((t + 1) % block_tiles(in) == 0 || t + 1 == tiles) {
+            block_run(&block);
+            block.count = 0;
         }
     }
 }

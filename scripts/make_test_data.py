@@ -12,10 +12,14 @@ model.json); beside it in tests/data/<model>/ lie
     inputs.u8 [N,H,W] uint8           pictures, half of their pixels or more are zero
     logits.f32 [N,C] float32          model(inputs/255), little-endian; where the model ends in a Softmax these are
                                       its probabilities, as PyTorch has no other output for it
-    probabilities.f32 [N,C] float32   Softmax(dim=1) of them; the same as logits.f32 where the model ends in a Softmax
+    probabilities.f32 [N,C] float32   Softmax(dim=1) of them; the same as logits.f32 where the model ends in a Softmax or a
+                                      Sigmoid; exp of them where it ends in a LogSoftmax
     classes.i32 [N] int32             argmax(1)
     parameters.txt                    what the tutorial's loop over named_parameters() prints
     trace.json                        the leaves in order, for the first 3 rows: name, type, shape, first 8 values
+
+tests/data/activations/ holds what PyTorch's activations make of awkward numbers: inputs.f32, one NAME.f32 for each line of
+manifest.txt, which is NAME and then the module as print() has it.
 
 tests/data/pictures/ holds pictures, for each its NAME.u8, the 28x28 gray bytes that Pillow makes of it (alpha over
 black, then convert("L"), then resize((28, 28), BILINEAR)), and manifest.json, which names file, format, width, height
@@ -75,7 +79,79 @@ def nested():
     return nn.Sequential(OrderedDict(flatten=nn.Flatten(), block=block, tail=tail, head=nn.Linear(40, 3)))
 
 
-MODELS = {"tiny": (NeuralNetwork, 28), "sequential": (sequential, 28), "odd": (odd, 7), "nested": (nested, 8)}
+def vary_norms(model):
+    """What training would do to BatchNorm1d and LayerNorm: running statistics and parameters that are not 0 and 1."""
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)) and module.weight is not None:
+            nn.init.uniform_(module.weight, 0.3, 1.7)
+            module.weight.data[0] *= -1
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.05, 0.8)
+            module.num_batches_tracked.fill_(1234)
+    return model
+
+
+def batch_norms():
+    """BatchNorm1d where it can become part of a Linear (over a Dropout too) and where it cannot: first of all, behind an
+    activation, behind another; without affine, and a Linear without bias."""
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(49), nn.Linear(49, 30), nn.BatchNorm1d(30), nn.ReLU(),
+                         nn.Linear(30, 21, bias=False), nn.Dropout(0.1), nn.BatchNorm1d(21, eps=1e-3, affine=False),
+                         nn.BatchNorm1d(21, momentum=None), nn.GELU(), nn.BatchNorm1d(21), nn.Linear(21, 4),
+                         nn.LogSoftmax(dim=-1))
+
+
+class Gated(nn.Module):
+    """A user's class with a ModuleList, whose forward walks in the order of registration."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten = nn.Flatten(start_dim=1)
+        self.norm = nn.LayerNorm(64, eps=1e-6)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(64, 24), nn.LayerNorm((24,)), nn.SiLU()),
+                                     nn.Sequential(nn.Linear(24, 24, bias=False), nn.LayerNorm(24, bias=False), nn.Mish()),
+                                     nn.Sequential(nn.Linear(24, 8), nn.LayerNorm(8, elementwise_affine=False))])
+        self.drop = nn.AlphaDropout(0.1)
+        self.head = nn.Sequential(nn.Linear(8, 1), nn.Sigmoid())
+
+    def forward(self, x):
+        x = self.norm(self.flatten(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.drop(x))
+
+
+def activations():
+    """All of them in one tower, but for a CELU that grows exponentially, and an Unflatten at its end."""
+    layers = [nn.Flatten()]
+    for i, module in enumerate(module for name, module in ACTIVATIONS if name != "celu_negative"):
+        linear = nn.Linear(16 if i else 36, 16)
+        nn.init.orthogonal_(linear.weight, gain=2.5)  # so that the row's differences survive so many layers
+        layers += [linear, module]
+    return nn.Sequential(*layers, nn.Linear(16, 12), nn.Unflatten(1, (1, 3, 4)), nn.FeatureAlphaDropout())
+
+
+def autoencoder():
+    """From a picture's shape and back to it, normalised as a whole on the way in."""
+    return nn.Sequential(nn.Identity(), nn.LayerNorm([6, 6]), nn.Flatten(), nn.Linear(36, 5), nn.Tanh(), nn.Linear(5, 36),
+                         nn.Hardsigmoid(), nn.Unflatten(1, (6, 6)), nn.ReLU6())
+
+
+MODELS = {"tiny": (NeuralNetwork, 28), "sequential": (sequential, 28), "odd": (odd, 7), "nested": (nested, 8),
+          "batch_norms": (batch_norms, 7), "gated": (Gated, 8), "activation_tower": (activations, 6),
+          "autoencoder": (autoencoder, 6)}
+
+ACTIVATIONS = [
+    ("relu", nn.ReLU()), ("relu6", nn.ReLU6()), ("leaky_relu", nn.LeakyReLU()), ("leaky_relu_steep", nn.LeakyReLU(1e-05, True)),
+    ("elu", nn.ELU()), ("elu_half", nn.ELU(0.5, inplace=True)), ("selu", nn.SELU()), ("celu", nn.CELU()), ("celu_3", nn.CELU(3)),
+    ("celu_negative", nn.CELU(-0.75)), ("gelu", nn.GELU()), ("gelu_tanh", nn.GELU("tanh")), ("silu", nn.SiLU()), ("mish", nn.Mish()),
+    ("sigmoid", nn.Sigmoid()), ("tanh", nn.Tanh()), ("hardtanh", nn.Hardtanh()), ("hardtanh_wide", nn.Hardtanh(-2, 3.5)),
+    ("hardsigmoid", nn.Hardsigmoid()), ("hardswish", nn.Hardswish()), ("softplus", nn.Softplus()),
+    ("softplus_sharp", nn.Softplus(beta=2, threshold=5)), ("softplus_late", nn.Softplus(0.5, 200.0)), ("softsign", nn.Softsign()),
+    ("log_sigmoid", nn.LogSigmoid()),
+]
 
 
 def synthetic_inputs(rng, count, side):
@@ -114,10 +190,20 @@ def parameters_text(model):
     return text.getvalue()
 
 
+def probabilities_of(model, logits):
+    """What the network's last layer leaves to do; regressions have no probabilities but their values."""
+    last = [module for _, module in leaves(model)][-1]
+    if isinstance(last, nn.LogSoftmax):
+        return logits.exp()
+    if isinstance(last, (nn.Softmax, nn.Sigmoid)):
+        return logits
+    return nn.Softmax(dim=1)(logits.flatten(1))
+
+
 def write_model(out, name, seed, count):
     torch.manual_seed(seed)
     make, side = MODELS[name]
-    model = make().eval()
+    model = vary_norms(make()).eval()
     folder = out / name
     (folder / "1").mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), str(folder / "1" / "model.safetensors"))
@@ -130,15 +216,40 @@ def write_model(out, name, seed, count):
     x = torch.from_numpy(inputs).float() / 255
     with torch.no_grad():
         logits = model(x)
-        ends_in_softmax = isinstance(leaves(model)[-1][1], nn.Softmax)
-        probabilities = logits if ends_in_softmax else nn.Softmax(dim=1)(logits)
+        probabilities = probabilities_of(model, logits)
         trace = trace_of(model, x[:3])
     inputs.tofile(folder / "inputs.u8")
     logits.numpy().astype("<f4").tofile(folder / "logits.f32")
     probabilities.numpy().astype("<f4").tofile(folder / "probabilities.f32")
-    logits.argmax(1).numpy().astype("<i4").tofile(folder / "classes.i32")
+    logits.flatten(1).argmax(1).numpy().astype("<i4").tofile(folder / "classes.i32")
     (folder / "parameters.txt").write_text(parameters_text(model))
     (folder / "trace.json").write_text(json.dumps(trace, indent=1) + "\n")
+
+
+# The activations.
+
+
+def awkward_numbers(rng):
+    """Infinities, NaN, zeros, numbers that are not normal, those around which exp and its relatives change their ways, and
+    some that are not awkward at all. 32 at least of each kind of loop come."""
+    edges = [0, 1e-45, 1e-40, 1.1754944e-38, 1e-20, 1e-8, 1e-4, 0.1, 0.25, 0.5, 1, 2, 2.5, 3, 3.0000002, 4, 5, 5.5, 6, 8, 9, 10, 13,
+             16, 17, 19.999998, 20, 20.000002, 25, 26, 40, 50, 60, 80, 87, 87.5, 88, 88.72283, 88.72284, 89, 90, 100, 103, 103.97,
+             104, 105, 150, 200, 1000, 1e5, 1e10, 1e20, 1e30, 5e37, 6e37, 3.4028235e38, np.inf]
+    values = np.array(edges, np.float32)
+    return np.concatenate([values, -values, [np.float32("nan")], rng.normal(0, 3, 69).astype(np.float32)]).astype(np.float32)
+
+
+def write_activations(out, seed):
+    """By PyTorch's own loops: oneDNN's GELU makes NaN of infinity, and infinity of 2e38, where theirs does not."""
+    torch.backends.mkldnn.enabled = False
+    out.mkdir(parents=True, exist_ok=True)
+    x = awkward_numbers(np.random.default_rng(seed))
+    x.astype("<f4").tofile(out / "inputs.f32")
+    lines = []
+    for name, module in ACTIVATIONS:
+        module(torch.from_numpy(x.copy())).numpy().astype("<f4").tofile(out / f"{name}.f32")
+        lines.append(f"{name} {module}\n")
+    (out / "manifest.txt").write_text("".join(lines))
 
 
 # PNG by hand, since Pillow writes neither Adam7 nor 16 bit colour nor every filter.
@@ -326,6 +437,7 @@ def main():
     o = p.parse_args()
     for i, name in enumerate(MODELS):
         write_model(o.out, name, o.seed + i, o.count)
+    write_activations(o.out / "activations", o.seed)
     write_pictures(o.out / "pictures")
     total = sum(f.stat().st_size for f in o.out.rglob("*") if f.is_file())
     print(f"{o.out}: {total} bytes")

@@ -82,13 +82,59 @@ static void append_top_k(const struct app *app, const struct answer *answer, siz
     buffer_append_char(out, ']');
 }
 
+/* The classes above the threshold: their numbers, or their labels. */
+static void append_likely(const struct app *app, const float *probabilities, float threshold, bool labels,
+                          struct buffer *out)
+{
+    bool first = true;
+    for (size_t i = 0; i < app->model->out_features; i++) {
+        if (!(probabilities[i] > threshold))
+            continue;
+        buffer_append_char(out, first ? '[' : ',');
+        first = false;
+        if (labels)
+            buffer_append(out, app->labels_json[i].data, app->labels_json[i].len);
+        else
+            buffer_append_uint(out, i);
+    }
+    buffer_append_str(out, first ? "[]" : "]");
+}
+
+static void append_labels(const struct app *app, const struct answer *answer, const float *probabilities,
+                          struct buffer *out)
+{
+    buffer_append_str(out, "\"classes\":");
+    append_likely(app, probabilities, answer->threshold, false, out);
+    buffer_append_str(out, ",\"labels\":");
+    append_likely(app, probabilities, answer->threshold, true, out);
+    buffer_append_str(out, ",\"probabilities\":");
+    append_floats(out, probabilities, app->model->out_features);
+}
+
+/* What the network says of a row, as the model's task has it. */
+static void append_outputs(const struct app *app, const struct answer *answer, size_t row, struct buffer *out)
+{
+    const size_t n = app->model->out_features;
+    const float *probabilities = answer->probabilities + row * n;
+    switch (app->model->task) {
+    case TASK_CLASSIFICATION:
+        append_class(app, answer->classes[row], probabilities[answer->classes[row]], out);
+        buffer_append_str(out, ",\"probabilities\":");
+        append_floats(out, probabilities, n);
+        break;
+    case TASK_BINARY: append_class(app, *probabilities > answer->threshold, *probabilities, out); break;
+    case TASK_MULTILABEL: append_labels(app, answer, probabilities, out); break;
+    case TASK_REGRESSION:
+        buffer_append_str(out, "\"values\":");
+        append_floats(out, probabilities, n);
+        break;
+    }
+}
+
 static void append_prediction(const struct app *app, const struct answer *answer, size_t row, struct buffer *out)
 {
     size_t n = app->model->out_features;
-    const float *probabilities = answer->probabilities + row * n;
-    append_class(app, answer->classes[row], probabilities[answer->classes[row]], out);
-    buffer_append_str(out, ",\"probabilities\":");
-    append_floats(out, probabilities, n);
+    append_outputs(app, answer, row, out);
     if (answer->sizes && answer->sizes[row].width)
         buffer_append_format(out, ",\"resized_from\":[%zu,%zu]", answer->sizes[row].width,
                              answer->sizes[row].height);
@@ -119,8 +165,10 @@ static void append_layers(const struct model *model, const struct answer *answer
         const struct layer *layer = &model->layers[i];
         buffer_append_str(out, i ? ",{\"name\":" : ",\"layers\":[{\"name\":");
         buffer_append_json_string(out, layer->name);
-        buffer_append_format(out, ",\"type\":\"%s\",\"shape\":[%zu,%zu],\"values\":", layer->type_name,
-                             answer->rows, layer->out_features);
+        buffer_append_format(out, ",\"type\":\"%s\",\"shape\":[%zu", layer->type_name, answer->rows);
+        for (size_t d = 0; d < layer->dims; d++)
+            buffer_append_format(out, ",%zu", layer->shape[d]);
+        buffer_append_str(out, "],\"values\":");
         append_floats(out, values, layer->out_features < TRACE_VALUES ? layer->out_features : TRACE_VALUES);
         buffer_append_char(out, '}');
     }

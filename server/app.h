@@ -23,6 +23,9 @@
 
 struct app_options {
     const char *models;  /* the folder of <name>/<version>/ */
+    const char *model;   /* NULL, or a version's folder or a file by itself, in its place */
+    const char *labels;  /* NULL, or labels between commas in place of the model's own */
+    bool unjudged;       /* golden.safetensors is not looked at: it is to be written */
     const char *kernels; /* a table's name, or NULL for the best */
     size_t batch_max;    /* rows */
     size_t rows_max;     /* in one request */
@@ -39,13 +42,13 @@ struct app {
     int64_t stuck_ns; /* a batch, or a loop's round, that takes longer than this is stuck */
     size_t rows_max, pixels_max;
     struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */
-    struct buffer *labels_json; /* out_features of them: quoted and escaped, or null */
+    struct buffer *labels_json; /* model_class_count of them: quoted and escaped, or null */
     struct buffer model_json;   /* GET /model */
     struct buffer model_text;   /* GET /model?format=text */
     atomic_bool draining;       /* readiness says no */
 };
 
-/* Finds and loads the model, packs it, writes the texts. On failure nothing is left to close. */
+/* Finds and loads the model, packs it, compares it with its golden.safetensors, writes the texts. On failure nothing is left to close. */
 enum status app_open(struct app *app, const struct app_options *options, struct error *err);
 
 void app_close(struct app *app);

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "engine/golden.h"
+#include "engine/model_json.h"
 #include "server/app.h"
 #include "server/commands.h"
 #include "server/golden_check.h"
@@ -68,10 +70,22 @@ static int check_listeners(const struct options *options)
 static void print_model(const struct app *app, const char *folder)
 {
     printf("\nmodel         %s/%s\n", app->model->name, app->model->version);
-    printf("folder        %s\n", folder);
+    printf("%s          %s\n", app->model->folder ? "folder" : "file  ", folder);
+    printf("task          %s\n", model_json_task_name(app->model->task));
     printf("device        %s\n", app->backend->device);
     printf("kernels       %s\n", app->backend->kernels);
     printf("parameters    %zu\n", app->model->parameter_elements);
+    if (app->model->note)
+        printf("assumed       %s\n", app->model->note);
+}
+
+static void print_golden_file(const struct golden_report *report)
+{
+    if (report->rows > 0)
+        printf("golden file   %zu row%s: the largest difference is %.2g, at most %g x max(1, |logit|)\n",
+               report->rows, report->rows == 1 ? "" : "s", report->difference, GOLDEN_TOLERANCE);
+    else
+        printf("golden file   none\n");
 }
 
 static int check_model(const struct options *options)
@@ -79,17 +93,22 @@ static int check_model(const struct options *options)
     struct app app;
     struct error err;
     size_t rows;
-    char folder[PATH_MAX];
-    if (command_find_models(options, folder, &err) != STATUS_OK ||
-        command_open_app(options, &app, &err) != STATUS_OK)
+    struct golden_report report;
+    char folder[PATH_MAX] = "";
+    if (!options->model && command_find_models(options, folder, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    print_model(&app, folder);
+    if (command_open_app_unjudged(options, &app, &err) != STATUS_OK)
+        return command_fail(EXIT_FAULT, &err);
+    print_model(&app, options->model ? options->model : folder);
     fflush(stdout);
     enum status status = golden_check(app.backend, &rows, &err);
+    if (status == STATUS_OK)
+        status = golden_compare(app.backend, &report, &err);
     app_close(&app);
     if (status != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
     printf("golden input  %zu row%s: the same bits alone and in one batch\n", rows, rows == 1 ? "" : "s");
+    print_golden_file(&report);
     return EXIT_SUCCESS;
 }
 

@@ -26,7 +26,7 @@
 
 enum {
     FILES_BESIDE_SOCKETS = 64,     /* descriptors that the process needs beside its connections */
-    MAPPED_BYTES_MIN = 256 * 1024, /* what is larger is no small request's, and need not be kept */
+    MAPPED_BYTES_MIN = 64 * 1024, /* what is larger is no small request's, and need not be kept */
     WAIT_STEP_MS = 2,
     STUCK_MS = 10000,  /* no batch takes that long: the largest that fits the queue takes some seconds at most */
     ABANDON_MS = 5000, /* at the end, for work that cannot be interrupted */
@@ -181,6 +181,8 @@ static void announce(const struct daemon *daemon)
     log_write(LOG_INFO, "Using %s device, kernels %s, model %s/%s (%zu parameters), ready in %.1f ms at %s",
               app->backend->device, app->backend->kernels, app->model->name, app->model->version,
               app->model->parameter_elements, (double)(clock_now_ns() - daemon->started_ns) / 1e6, urls);
+    if (app->model->note)
+        log_write(LOG_WARNING, "%s/%s: %s", app->model->name, app->model->version, app->model->note);
     if (daemon->options->ignored_env)
         log_write(LOG_INFO,
                   "%zu variables of a Kubernetes Service are passed over, %s among them: they are no options",

@@ -24,16 +24,22 @@ static const char *hint_of(const struct error *err)
     }
 }
 
-/* "mlpd: SUBJECTMESSAGE; HINT" on one line. Messages quote foreign bytes; none of them may steer the terminal. */
+/* "mlpd: LINE". It quotes foreign bytes; none of them may steer the terminal. */
+static void print_line(const char *line)
+{
+    fputs("mlpd: ", stderr);
+    for (; *line; line++)
+        fputc((unsigned char)*line < ' ' || *line == 0x7F ? '?' : *line, stderr);
+    fputc('\n', stderr);
+}
+
+/* "mlpd: SUBJECTMESSAGE; HINT" on one line. */
 static void print_error(const char *subject, const struct error *err)
 {
     char line[PATH_MAX + sizeof err->message + sizeof err->hint];
     const char *hint = hint_of(err);
-    int len = snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *hint ? "; " : "", hint);
-    for (int i = 0; i < len && i < (int)sizeof line - 1; i++)
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7F)
-            line[i] = '?';
-    fprintf(stderr, "mlpd: %s\n", line);
+    snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *hint ? "; " : "", hint);
+    print_line(line);
 }
 
 int command_fail(int exit_code, const struct error *err)
@@ -84,18 +90,38 @@ enum status command_find_models(const struct options *options, char ret[PATH_MAX
     return error_hint(err, "name the folder by a shorter path");
 }
 
-enum status command_open_app(const struct options *options, struct app *ret, struct error *err)
+static enum status open_app(const struct options *options, bool unjudged, struct app *ret, struct error *err)
 {
-    char models[PATH_MAX];
-    enum status status = command_find_models(options, models, err);
+    char models[PATH_MAX] = "";
+    enum status status = options->model ? STATUS_OK : command_find_models(options, models, err);
     const struct app_options app_options = {
         .models = models,
+        .model = options->model,
+        .labels = options->labels,
+        .unjudged = unjudged,
         .kernels = strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels,
         .batch_max = options->batch_max,
         .rows_max = options->rows_max,
         .pixels_max = options->pixels_max,
     };
     return status == STATUS_OK ? app_open(ret, &app_options, err) : status;
+}
+
+enum status command_open_app(const struct options *options, struct app *ret, struct error *err)
+{
+    return open_app(options, false, ret, err);
+}
+
+enum status command_open_app_unjudged(const struct options *options, struct app *ret, struct error *err)
+{
+    return open_app(options, true, ret, err);
+}
+
+/* For a command that keeps no log. */
+static void print_note(const struct model *model)
+{
+    if (model->note)
+        print_line(model->note);
 }
 
 /* ---- mlpd model ---- */
@@ -106,6 +132,7 @@ int command_model(const struct options *options)
     struct error err;
     if (command_open_app(options, &app, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
+    print_note(app.model);
     fwrite(app.model_text.data, 1, app.model_text.len, stdout); /* main sees whether it could be written */
     app_close(&app);
     return EXIT_SUCCESS;
@@ -134,24 +161,68 @@ static const char *class_name(const struct model *model, size_t class, char room
     return room;
 }
 
-static void print_row(const struct prediction *prediction, const char *file, size_t row)
+static void print_bars(const struct model *model, const float *probabilities)
 {
-    const struct model *model = prediction->app->model;
-    const struct job *job = &prediction->job;
-    const float *probabilities = job->probabilities + row * model->out_features;
-    size_t class = job->classes[row], width = 0;
     char room[32];
+    size_t width = 0;
     for (size_t i = 0; i < model->out_features; i++) {
         size_t len = strlen(class_name(model, i, room));
         width = len > width ? len : width;
     }
+    for (size_t i = 0; i < model->out_features; i++)
+        print_bar(class_name(model, i, room), width, probabilities[i]);
+}
+
+static void print_class(const struct model *model, size_t class, float probability)
+{
+    char room[32];
+    printf(": %s (class %zu, probability %.4f)\n", class_name(model, class, room), class, (double)probability);
+}
+
+static void print_labels(const struct model *model, const float *probabilities)
+{
+    const char *before = ": ";
+    char room[32];
+    for (size_t i = 0; i < model->out_features; i++) {
+        if (!(probabilities[i] > model->threshold))
+            continue;
+        printf("%s%s", before, class_name(model, i, room));
+        before = ", ";
+    }
+    puts(*before == ':' ? ": none" : "");
+}
+
+static void print_values(const struct model *model, const float *values)
+{
+    char room[32];
+    for (size_t i = 0; i < model->out_features; i++)
+        if (model->labels)
+            printf("%s %s %.9g", i ? "," : ":", class_name(model, i, room), (double)values[i]);
+        else
+            printf("%s %.9g", i ? "" : ":", (double)values[i]);
+    putchar('\n');
+}
+
+static void print_row(const struct prediction *prediction, const char *file, size_t row)
+{
+    const struct model *model = prediction->app->model;
+    const float *outputs = prediction->job.probabilities + row * model->out_features;
+    const size_t best = prediction->job.classes[row];
     printf("%s", file);
     if (prediction->input->batched)
         printf(" [%zu]", row);
-    printf(": %s (class %zu, probability %.4f)\n", class_name(model, class, room), class,
-           (double)probabilities[class]);
-    for (size_t i = 0; i < model->out_features; i++)
-        print_bar(class_name(model, i, room), width, probabilities[i]);
+    switch (model->task) {
+    case TASK_CLASSIFICATION:
+        print_class(model, best, outputs[best]);
+        print_bars(model, outputs);
+        break;
+    case TASK_BINARY: print_class(model, *outputs > model->threshold, *outputs); break;
+    case TASK_MULTILABEL:
+        print_labels(model, outputs);
+        print_bars(model, outputs);
+        break;
+    case TASK_REGRESSION: print_values(model, outputs); break;
+    }
 }
 
 static enum status predict_file(struct prediction *prediction, struct executor *executor,
@@ -200,6 +271,7 @@ int command_predict(const struct options *options)
     struct error err;
     if (command_open_app(options, &app, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
+    print_note(app.model);
     struct prediction *prediction = prediction_create(&app);
     int exit_code = EXIT_FAULT;
     if (prediction) {

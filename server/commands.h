@@ -24,6 +24,9 @@ int command_model(const struct options *options);
  * options with EXIT_USAGE, else of the model with EXIT_FAULT. Nothing is served, no port is taken. */
 int command_check(const struct options *options);
 
+/* Writes golden.safetensors for the model, into its folder or where --output says. */
+int command_golden(const struct options *options);
+
 /* "mlpd: MESSAGE; HINT" on one line of stderr. Returns the exit code. */
 int command_fail(int exit_code, const struct error *err);
 
@@ -36,5 +39,8 @@ enum status command_find_models(const struct options *options, char ret[PATH_MAX
 /* Opens the app as the options say. */
 struct app;
 enum status command_open_app(const struct options *options, struct app *ret, struct error *err);
+
+/* The same without a comparison with the model's golden.safetensors. */
+enum status command_open_app_unjudged(const struct options *options, struct app *ret, struct error *err);
 
 #endif

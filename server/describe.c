@@ -1,5 +1,8 @@
 #include "server/describe.h"
 
+#include <math.h>
+
+#include "engine/model_json.h"
 #include "server/float_text.h"
 
 static void append_shape(struct buffer *out, const size_t *shape, size_t dims)
@@ -10,32 +13,69 @@ static void append_shape(struct buffer *out, const size_t *shape, size_t dims)
     buffer_append_char(out, ']');
 }
 
-/* A layer's shapes as PyTorch has them, -1 for the batch. Only a Flatten at the head of a model of pictures changes the
- * number of dimensions. */
-static void append_layer(const struct model *model, const struct layer *layer, struct buffer *out)
+/* A row's shape as PyTorch has it between two layers, -1 for the batch. */
+static void append_row_shape(const char *key, const size_t *shape, size_t dims, struct buffer *out)
 {
-    bool flattens_picture = layer == model->layers && layer->type == LAYER_FLATTEN && model->width;
-    buffer_append_str(out, "{\"name\":");
-    buffer_append_json_string(out, layer->name);
-    buffer_append_format(out, ",\"type\":\"%s\",\"in_shape\":", layer->type_name);
-    if (flattens_picture)
-        buffer_append_format(out, "[-1,%zu,%zu]", model->height, model->width);
+    buffer_append_format(out, ",\"%s\":[-1", key);
+    for (size_t i = 0; i < dims; i++)
+        buffer_append_format(out, ",%zu", shape[i]);
+    buffer_append_char(out, ']');
+}
+
+static void append_number(double number, struct buffer *out)
+{
+    char text[FLOAT_TEXT_MAX];
+    if (number == floor(number) && fabs(number) < 1e9)
+        buffer_append_format(out, "%.0f", number);
+    else if (isfinite((float)number))
+        buffer_append(out, text, float_text_write((float)number, text));
     else
-        buffer_append_format(out, "[-1,%zu]", layer->in_features);
-    buffer_append_format(out, ",\"out_shape\":[-1,%zu]", layer->out_features);
+        buffer_append_str(out, number < 0 ? "\"-inf\"" : "\"inf\""); /* JSON has no infinity */
+}
+
+static void append_setting(const struct layer_setting *setting, struct buffer *out)
+{
+    buffer_append_format(out, ",\"%s\":", setting->name);
+    switch (setting->kind) {
+    case SETTING_NUMBER: append_number(setting->number, out); break;
+    case SETTING_FLAG: buffer_append_str(out, setting->number != 0 ? "true" : "false"); break;
+    case SETTING_WORD: buffer_append_json_string(out, setting->word); break;
+    }
+}
+
+/* What PyTorch's constructor took, under its names. */
+static void append_settings(const struct layer *layer, struct buffer *out)
+{
     if (layer->type == LAYER_LINEAR)
         buffer_append_format(out, ",\"in_features\":%zu,\"out_features\":%zu,\"bias\":%s", layer->in_features,
                              layer->out_features, layer->has_bias ? "true" : "false");
-    buffer_append_char(out, '}');
+    if (layer->type == LAYER_BATCH_NORM)
+        buffer_append_format(out, ",\"num_features\":%zu", layer->in_features);
+    if (layer->type == LAYER_LAYER_NORM || layer->type == LAYER_UNFLATTEN) {
+        buffer_append_str(out,
+                          layer->type == LAYER_UNFLATTEN ? ",\"unflattened_size\":" : ",\"normalized_shape\":");
+        append_shape(out, layer->shape, layer->dims);
+    }
+    for (size_t i = 0; i < layer->setting_count; i++)
+        append_setting(&layer->settings[i], out);
 }
 
 static void append_layers(const struct model *model, struct buffer *out)
 {
+    const size_t *shape = model->input_shape;
+    size_t dims = model->input_dims;
     buffer_append_str(out, ",\"layers\":[");
     for (size_t i = 0; i < model->layer_count; i++) {
-        if (i)
-            buffer_append_char(out, ',');
-        append_layer(model, &model->layers[i], out);
+        const struct layer *layer = &model->layers[i];
+        buffer_append_str(out, i ? ",{\"name\":" : "{\"name\":");
+        buffer_append_json_string(out, layer->name);
+        buffer_append_format(out, ",\"type\":\"%s\"", layer->type_name);
+        append_row_shape("in_shape", shape, dims, out);
+        shape = layer->shape;
+        dims = layer->dims;
+        append_row_shape("out_shape", shape, dims, out);
+        append_settings(layer, out);
+        buffer_append_char(out, '}');
     }
     buffer_append_char(out, ']');
 }
@@ -54,6 +94,15 @@ static void append_parameters(const struct model *model, struct buffer *out)
     buffer_append_format(out, "],\"parameter_count\":%zu", model->parameter_elements);
 }
 
+static void append_task(const struct model *model, struct buffer *out)
+{
+    buffer_append_format(out, ",\"task\":\"%s\"", model_json_task_name(model->task));
+    if (model->task == TASK_BINARY || model->task == TASK_MULTILABEL) {
+        buffer_append_str(out, ",\"threshold\":");
+        append_number((double)model->threshold, out);
+    }
+}
+
 static void append_labels(const struct model *model, struct buffer *out)
 {
     buffer_append_str(out, ",\"labels\":");
@@ -61,9 +110,19 @@ static void append_labels(const struct model *model, struct buffer *out)
         buffer_append_str(out, "null");
         return;
     }
-    for (size_t i = 0; i < model->out_features; i++) {
+    for (size_t i = 0; i < model->label_count; i++) {
         buffer_append_char(out, i ? ',' : '[');
         buffer_append_json_string(out, model->labels[i]);
+    }
+    buffer_append_char(out, ']');
+}
+
+static void append_channels(const char *key, const float *values, size_t count, struct buffer *out)
+{
+    buffer_append_format(out, ",\"%s\":", key);
+    for (size_t c = 0; c < count; c++) {
+        buffer_append_char(out, c ? ',' : '[');
+        append_number((double)values[c], out);
     }
     buffer_append_char(out, ']');
 }
@@ -74,8 +133,10 @@ static void append_input(const struct model *model, struct buffer *out)
     if (model->width) {
         char divisor[FLOAT_TEXT_MAX];
         int len = (int)float_text_write(model->pixel_divisor, divisor);
-        buffer_append_format(out, ",\"width\":%zu,\"height\":%zu,\"channels\":1,\"pixel_divisor\":%.*s",
-                             model->width, model->height, len, divisor);
+        buffer_append_format(out, ",\"width\":%zu,\"height\":%zu,\"channels\":%zu,\"pixel_divisor\":%.*s",
+                             model->width, model->height, model->channels, len, divisor);
+        append_channels("mean", model->mean, model->channels, out);
+        append_channels("std", model->std, model->channels, out);
     }
     buffer_append_char(out, '}');
 }
@@ -92,6 +153,7 @@ void describe_json(const struct backend *backend, struct buffer *out)
     buffer_append_json_string(out, model->structure_text);
     append_layers(model, out);
     append_parameters(model, out);
+    append_task(model, out);
     append_labels(model, out);
     append_input(model, out);
     buffer_append_str(out, "}\n");

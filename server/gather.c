@@ -5,8 +5,9 @@
 #include "engine/clock.h"
 
 enum {
-    /* Multiplications of one request, about 0.5 ms of an AVX2 core: more of them are better shared by the workers. */
-    JOB_MAX = 32 << 20,
+    /* Multiplications of one request, about 60 us of an AVX2 core. Above, what the queue costs is little beside them, and its
+     * bound is wanted: a loop that computes refuses nobody, and answers nobody in time, when more comes than it can do. */
+    JOB_MAX = 4 << 20,
     /* And of a round, about 4 ms: a loop that computes for longer answers nobody meanwhile. */
     ROUND_MAX = 256 << 20,
 };
@@ -41,10 +42,16 @@ enum status gather_create(const struct backend *backend, struct gather **ret, st
     return status;
 }
 
+bool gather_takes(const struct gather *gather, const struct prediction *prediction)
+{
+    size_t count = prediction->job.count;
+    return count <= gather->backend->batch_max && count <= JOB_MAX / gather->row_cost;
+}
+
 bool gather_add(struct gather *gather, struct prediction *prediction)
 {
     const struct job *job = &prediction->job;
-    if (job->count > gather->backend->batch_max - gather->rows || job->count > JOB_MAX / gather->row_cost ||
+    if (!gather_takes(gather, prediction) || job->count > gather->backend->batch_max - gather->rows ||
         gather->rows + job->count > ROUND_MAX / gather->row_cost)
         return false;
     gather->parts[gather->count] = (struct batch_part){

@@ -8,7 +8,8 @@
  *
  *     struct gather *gather;
  *     if (gather_create(backend, &gather, &err) != STATUS_OK) ...
- *     if (!gather_add(gather, prediction)) queue it;
+ *     if (!gather_takes(gather, prediction)) queue it;
+ *     if (!gather_add(gather, prediction)) run what is there, and add it then;
  *     gather_run(gather);          // each prediction's outcome is prediction_check's
  *     gather_free(gather);
  */
@@ -28,8 +29,11 @@ struct gather;
 /* The backend outlives it. */
 enum status gather_create(const struct backend *backend, struct gather **ret, struct error *err);
 
-/* False, and nothing done, if the prediction's rows, or these with what is gathered already, are too much to be run between
- * two looks at the sockets. The prediction is the gather's until gather_run has returned. */
+/* Whether the prediction is short enough to be gathered at all. */
+bool gather_takes(const struct gather *gather, const struct prediction *prediction);
+
+/* False, and nothing done, if the prediction is not, or is too much together with what is gathered already: then that is to be
+ * run first. The prediction is the gather's until gather_run has returned. */
 bool gather_add(struct gather *gather, struct prediction *prediction);
 
 struct gather_report {

@@ -1,6 +1,7 @@
 /* The headers of a request: which route it takes, its parameters, the length of its body. All that can be refused before
  * the body has come is refused here. */
 #include <microhttpd.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,40 +14,45 @@ enum { BODY_BYTES_FIRST = 64 * 1024 }; /* room that is made before a byte has co
 /* What is read of the headers, in one pass over them; NULL where there is none. */
 struct headers {
     const char *content_type, *accept, *host, *coding, *len, *encoding, *expect, *request_id, *user_agent;
-    size_t framing; /* headers that say how long the body is, blanks behind their names included */
 };
 
-static bool is_framing(const char *key, const char *name)
-{
-    size_t len = strlen(name);
-    return strncasecmp(key, name, len) == 0 && !key[len + strspn(key + len, " \t")];
-}
+#define KNOWN(name, field)                                      \
+    {                                                           \
+        name, sizeof(name) - 1, offsetof(struct headers, field) \
+    }
+
+static const struct {
+    const char *name;
+    size_t len;
+    size_t offset; /* of the field in struct headers */
+} known_headers[] = {
+    KNOWN(MHD_HTTP_HEADER_CONTENT_TYPE, content_type),
+    KNOWN(MHD_HTTP_HEADER_ACCEPT, accept),
+    KNOWN(MHD_HTTP_HEADER_HOST, host),
+    KNOWN(MHD_HTTP_HEADER_TRANSFER_ENCODING, coding),
+    KNOWN(MHD_HTTP_HEADER_CONTENT_LENGTH, len),
+    KNOWN(MHD_HTTP_HEADER_CONTENT_ENCODING, encoding),
+    KNOWN(MHD_HTTP_HEADER_EXPECT, expect),
+    KNOWN(MHD_HTTP_HEADER_USER_AGENT, user_agent),
+    KNOWN("x-request-id", request_id),
+};
 
 /* The first header of a name counts. */
 static enum MHD_Result note_header(void *argument, enum MHD_ValueKind kind, const char *key, const char *value)
 {
     (void)kind;
-    struct headers *headers = argument;
-    const struct {
-        const char *name;
-        const char **value;
-    } known[] = {
-        {MHD_HTTP_HEADER_CONTENT_TYPE, &headers->content_type},
-        {MHD_HTTP_HEADER_ACCEPT, &headers->accept},
-        {MHD_HTTP_HEADER_HOST, &headers->host},
-        {MHD_HTTP_HEADER_TRANSFER_ENCODING, &headers->coding},
-        {MHD_HTTP_HEADER_CONTENT_LENGTH, &headers->len},
-        {MHD_HTTP_HEADER_CONTENT_ENCODING, &headers->encoding},
-        {MHD_HTTP_HEADER_EXPECT, &headers->expect},
-        {MHD_HTTP_HEADER_USER_AGENT, &headers->user_agent},
-        {"x-request-id", &headers->request_id},
-    };
-    headers->framing += is_framing(key, MHD_HTTP_HEADER_CONTENT_LENGTH) ||
-                        is_framing(key, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!*known[i].value && strcasecmp(key, known[i].name) == 0)
-            *known[i].value = value ? value : "";
+    size_t len = strlen(key);
+    for (size_t i = 0; i < sizeof known_headers / sizeof *known_headers; i++) {
+        const char **field = (const char **)((char *)argument + known_headers[i].offset);
+        if (len == known_headers[i].len && !*field && strcasecmp(key, known_headers[i].name) == 0)
+            *field = value ? value : "";
+    }
     return MHD_YES;
+}
+
+static const char *or_empty(const char *value)
+{
+    return value ? value : "";
 }
 
 /* The method as a bit, 0 for one that no route takes. */
@@ -141,30 +147,9 @@ static void check_parameters(struct exchange *exchange)
 
 static void check_encoding(struct exchange *exchange, const char *encoding)
 {
-    if (!encoding || !*encoding || strcasecmp(encoding, "identity") == 0)
-        return;
     struct error err;
-    error_set(&err, STATUS_UNSUPPORTED, "Content-Encoding \"%.64s\" is not understood here", encoding);
-    error_hint(&err, "send the body as it is, without Content-Encoding or with identity");
-    exchange_refuse(exchange, &err);
-}
-
-/* A proxy may see the body end elsewhere when its length is said twice, or in a way that libmicrohttpd passes over (an
- * unknown coding, a blank before the colon). One of the two would then take the body's tail for somebody's request. */
-static void check_framing(struct exchange *exchange, const struct headers *headers)
-{
-    bool named = headers->len || headers->coding;
-    bool unknown = headers->framing == 1 && headers->coding && strcasecmp(headers->coding, "chunked") != 0;
-    if (headers->framing == 0 || (headers->framing == 1 && named && !unknown))
-        return;
-    struct error err;
-    exchange->out_of_step = true;
-    if (unknown)
-        error_set(&err, STATUS_INVALID, "Transfer-Encoding \"%.64s\" is not understood here", headers->coding);
-    else
-        error_set(&err, STATUS_INVALID, "the request says not once and plainly how long its body is");
-    error_hint(&err, "send either one Content-Length, or Transfer-Encoding: chunked");
-    exchange_refuse_code(exchange, unknown ? MHD_HTTP_NOT_IMPLEMENTED : MHD_HTTP_BAD_REQUEST, &err);
+    if (inflate_encoding(encoding, &exchange->encoding, &err) != STATUS_OK)
+        exchange_refuse(exchange, &err);
 }
 
 static size_t declared_length(const struct headers *headers)
@@ -221,11 +206,6 @@ static const char *path_of_target(const char *target)
     return path ? path : "/";
 }
 
-static const char *or_empty(const char *value)
-{
-    return value ? value : "";
-}
-
 void exchange_read_headers(struct exchange *exchange, const char *path, const char *method, const char *protocol)
 {
     struct http_request *request = &exchange->request;
@@ -241,15 +221,13 @@ void exchange_read_headers(struct exchange *exchange, const char *path, const ch
     exchange->protocol = protocol;
     exchange->declared_len = declared_length(&headers);
     exchange->expects_continue = headers.expect && strcasecmp(headers.expect, "100-continue") == 0;
-    check_framing(exchange, &headers);
-    if (!exchange->refused)
-        find_route(exchange, method);
+    find_route(exchange, method);
     if (!exchange->refused)
         check_place(exchange);
     if (!exchange->refused)
         check_parameters(exchange);
     if (!exchange->refused)
-        check_encoding(exchange, headers.encoding);
+        check_encoding(exchange, or_empty(headers.encoding));
     if (!exchange->refused)
         check_length(exchange, &headers);
 }

@@ -60,6 +60,9 @@ void peer_adopt(struct peer *peer, struct http_loop *loop)
     peer->since_ns = loop->now_ns;
     list_append(&loop->peers[PEER_IDLE], peer);
     add(&loop->connections, 1);
+    size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
+    if (loop->connections_most < connections)
+        loop->connections_most = connections;
     peer_table_enter(peer);
 }
 

@@ -13,6 +13,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "server/request_id.h"
+#include "server/wire.h"
+
 struct exchange;
 struct http_loop;
 
@@ -25,7 +28,7 @@ enum peer_state {
 };
 
 /* Why a connection is being closed from this side. */
-enum peer_verdict { PEER_KEPT, PEER_TOO_SLOW, PEER_UNREAD, PEER_EVICTED, PEER_REFUSED, PEER_ABANDONED };
+enum peer_verdict { PEER_KEPT, PEER_TOO_SLOW, PEER_REFUSED, PEER_UNREAD, PEER_EVICTED, PEER_ABANDONED };
 
 struct peer {
     struct http_loop *loop;
@@ -34,10 +37,15 @@ struct peer {
     bool reserved; /* has one of the places that are kept for health checks */
     bool gone;     /* its end of stream, or an error, was read */
     enum peer_verdict verdict;
+    unsigned refusal_code; /* of PEER_REFUSED, whose answer went out past libmicrohttpd */
     enum peer_state state;
-    int64_t since_ns;          /* when it came into its state */
-    int64_t began_ns;          /* when the first byte of its request came */
-    struct exchange *exchange; /* of the request under way, once its headers have come; or NULL */
+    int64_t since_ns;                        /* when it came into its state */
+    int64_t began_ns;                        /* when the first byte of its request came */
+    struct wire wire;                        /* its bytes, as they came */
+    uint64_t requests;                       /* whose headers libmicrohttpd has shown */
+    uint64_t answered;                       /* of them, that have ended */
+    struct exchange *exchange;               /* of the request under way, once its headers have come; or NULL */
+    char request_id[REQUEST_ID_NEW_LEN + 1]; /* of a request that was refused before; else "" */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;

@@ -2,7 +2,7 @@
  *
  *   first, with the headers:  take an exchange from the pool, find the route, refuse what is known to be wrong
  *   then, for each piece:     append it to the body, or throw it away when the request is refused
- *   then, the body whole:     decode; short work is gathered, for longer work the connection is suspended
+ *   then, the body whole:     decode; short work is gathered, longer work is begun and the connection suspended
  *   then, the work done:      encode and send
  *
  * A refusal is sent when the body has been read and thrown away, since most clients read nothing before they have sent
@@ -10,20 +10,24 @@
  *
  * A handler that returns without a reply is called again in the library's next run ("try again next time", its
  * connection.c says); that is how gathered requests wait, for as long as it takes to run what the round has gathered. For
- * whatever may take longer the connection is suspended, only here, and before anybody who could end the work knows of it.
+ * whatever may take longer the connection is suspended, only here, and resumed by the same thread in a later round.
  */
 #include <assert.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "engine/clock.h"
 #include "server/http_server.h"
 
 /* A connection's memory in the library, zeroed for each request: half of its default, which costs 1 us less and leaves more
  * of the cache to the weights. Headers of 8 KiB still pass. */
-enum { CONNECTION_BYTES = 16 * 1024, FIND_GONE_MAX = 256 };
+enum {
+    CONNECTION_BYTES = 24 * 1024,
+    FIND_GONE_MAX = 256,
+    INFLATION_MAX = 1032, /* bytes that deflate makes of one, at most */
+    SLOW_COMPRESSED_BYTES = 4096,
+};
 
 static bool is_abandoned(const struct exchange *exchange)
 {
@@ -49,6 +53,19 @@ static bool is_refused_at_once(const struct exchange *exchange)
                                  (len != SIZE_MAX && len > discard_max(exchange->loop->server)));
 }
 
+/* A fault in the framing of the request at hand: where its body ends is not known to all who read it. */
+static void refuse_fault(struct exchange *exchange)
+{
+    const struct wire *wire = &exchange->peer->wire;
+    if (!wire->fault || wire_fault_index(wire) != exchange->peer->requests - 1 || exchange->out_of_step)
+        return;
+    struct error err;
+    exchange->out_of_step = true;
+    error_set(&err, STATUS_INVALID, "%s", wire_fault_text(wire->fault));
+    error_hint(&err, "%s", wire_fault_hint(wire->fault));
+    exchange_refuse_code(exchange, wire_fault_code(wire->fault), &err);
+}
+
 /* MHD_NO, which closes the connection, if a refused body has no end. */
 static enum MHD_Result take_piece(struct exchange *exchange, const char *data, size_t len)
 {
@@ -67,12 +84,43 @@ static enum MHD_Result take_piece(struct exchange *exchange, const char *data, s
 
 /* ---- the work ---- */
 
-static enum http_progress decode(struct http_request *request, const struct http_route *route)
+/* A body that came compressed becomes what it was. While that happens it may need as much as bodies may have at most, or as much
+ * as deflate can make of it. */
+static enum status inflate(struct exchange *exchange, struct error *err)
 {
+    struct buffer *body = &exchange->request.body;
+    struct buffer plain = {0};
+    size_t bytes_max = exchange->loop->server->options.body_bytes_max;
+    size_t paid = body->len < bytes_max / INFLATION_MAX ? INFLATION_MAX * (body->len + 1) : bytes_max;
+    enum status status = account_pay(&exchange->account, paid, err);
+    if (status != STATUS_OK)
+        return status;
+    status = inflate_body(exchange->encoding, body->data ? body->data : "", body->len, bytes_max, &plain, err);
+    account_refund(&exchange->account, paid > plain.capacity ? paid - plain.capacity : 0);
+    buffer_free(body);
+    *body = plain;
+    return status;
+}
+
+static enum http_progress decode(struct exchange *exchange)
+{
+    struct http_request *request = &exchange->request;
+    struct error err;
     int64_t began_ns = clock_now_ns();
-    enum http_progress progress = route->decode(request);
-    request->timing.decode_ns = clock_now_ns() - began_ns - request->timing.encode_ns;
+    enum http_progress progress = HTTP_ANSWERED;
+    if (exchange->encoding != ENCODING_IDENTITY && inflate(exchange, &err) != STATUS_OK)
+        http_reply_error(request, &err);
+    else
+        progress = exchange->route->decode(request);
+    request->timing.decode_ns = clock_now_ns() - began_ns;
     return progress;
+}
+
+/* Whether reading it would hold up the loop. A compressed body is longer than it looks. */
+static bool is_slow(const struct exchange *exchange)
+{
+    size_t len = exchange->request.body.len;
+    return len > (exchange->encoding == ENCODING_IDENTITY ? HTTP_SLOW_BODY_BYTES : SLOW_COMPRESSED_BYTES);
 }
 
 static void decode_in_slow_lane(struct side_task *task)
@@ -83,22 +131,82 @@ static void decode_in_slow_lane(struct side_task *task)
         http_request_complete(request);
         return;
     }
-    enum http_progress progress = decode(request, exchange->route);
+    enum http_progress progress = decode(exchange);
     assert(progress != HTTP_GATHERED);
     atomic_store(&exchange->decoding, false);
-    if (progress == HTTP_PENDING)
+    if (progress == HTTP_PENDING && !atomic_load(&exchange->unwanted))
         exchange->route->start(request);
     else
         http_request_complete(request);
 }
 
-static void suspend(struct exchange *exchange)
+/* Its work has ended. */
+static enum MHD_Result reply_to(struct exchange *exchange)
+{
+    struct http_request *request = &exchange->request;
+    if (!request->reply.code) {
+        int64_t began_ns = clock_now_ns();
+        exchange->route->encode(request);
+        request->timing.encode_ns = clock_now_ns() - began_ns;
+    }
+    return http_respond(exchange);
+}
+
+static void expect_end(struct exchange *exchange)
 {
     exchange->stage = STAGE_PENDING;
     exchange->outstanding = true;
     atomic_fetch_add(&exchange->loop->outstanding, 1);
+}
+
+static void suspend(struct exchange *exchange)
+{
     exchange_enter_pending(exchange);
     MHD_suspend_connection(exchange->connection);
+}
+
+/* The exchange whose `start` this thread is in. Work that ends in there, mostly because the queue is full, ends without the
+ * connection being suspended and resumed: a refusal costs as little as it can, and is not sent a round later. */
+static _Thread_local struct exchange *starting;
+
+/* Work that has begun elsewhere may be over by now, but its end is seen by this thread alone, in a later round; so the
+ * connection may be suspended after it has begun. */
+static enum MHD_Result start(struct exchange *exchange)
+{
+    expect_end(exchange);
+    starting = exchange;
+    exchange->route->start(&exchange->request);
+    bool has_ended = !starting;
+    starting = NULL;
+    if (!has_ended) {
+        suspend(exchange);
+        return MHD_YES;
+    }
+    exchange->outstanding = false;
+    atomic_fetch_sub(&exchange->loop->outstanding, 1);
+    if (exchange->request.rejection == HTTP_REJECTED_QUEUE_FULL)
+        exchange->loop->refused_ns = exchange->loop->now_ns;
+    exchange->stage = STAGE_COMPLETE;
+    return reply_to(exchange);
+}
+
+static enum MHD_Result hand_to_slow_lane(struct exchange *exchange)
+{
+    if (!exchange_own_texts(exchange)) {
+        struct error err;
+        error_set(&err, STATUS_NO_MEMORY, "there is no memory for the request");
+        error_hint(&err, "send it again in a moment");
+        exchange_refuse(exchange, &err);
+        return http_respond(exchange);
+    }
+    if (exchange->route->prepare)
+        exchange->route->prepare(&exchange->request);
+    exchange->task.run = decode_in_slow_lane;
+    atomic_store(&exchange->decoding, true);
+    expect_end(exchange);
+    suspend(exchange);
+    side_thread_push(exchange->loop->server->slow_lane, &exchange->task);
+    return MHD_YES;
 }
 
 static enum MHD_Result refuse_abandoned(struct exchange *exchange)
@@ -122,14 +230,10 @@ static enum MHD_Result act(struct exchange *exchange)
     atomic_store_explicit(&request->deadline_ns, loop->now_ns + loop->server->options.deadline_ns,
                           memory_order_relaxed);
     peer_move(exchange->peer, PEER_WORKING);
-    if (request->body.len > HTTP_SLOW_BODY_BYTES) {
-        exchange->task.run = decode_in_slow_lane;
-        atomic_store(&exchange->decoding, true);
-        suspend(exchange);
-        side_thread_push(loop->server->slow_lane, &exchange->task);
-        return MHD_YES;
-    }
-    switch (decode(request, exchange->route)) {
+    request->on_loop = !is_slow(exchange);
+    if (!request->on_loop)
+        return hand_to_slow_lane(exchange);
+    switch (decode(exchange)) {
     case HTTP_ANSWERED: return http_respond(exchange);
     case HTTP_GATHERED:
         exchange->stage = STAGE_GATHERED;
@@ -138,15 +242,12 @@ static enum MHD_Result act(struct exchange *exchange)
         return MHD_YES;
     case HTTP_PENDING: break;
     }
-    suspend(exchange);
-    exchange->route->start(request);
-    return MHD_YES;
+    return start(exchange);
 }
 
 /* The last call of the library before the reply, made again until there is one. */
 static enum MHD_Result proceed(struct exchange *exchange)
 {
-    struct http_request *request = &exchange->request;
     if (exchange->refused)
         return http_respond(exchange);
     switch (exchange->stage) {
@@ -159,12 +260,7 @@ static enum MHD_Result proceed(struct exchange *exchange)
     case STAGE_EXPIRED: return http_respond(exchange);
     case STAGE_COMPLETE: break;
     }
-    if (!request->reply.code) {
-        int64_t began_ns = clock_now_ns();
-        exchange->route->encode(request);
-        request->timing.encode_ns = clock_now_ns() - began_ns;
-    }
-    return http_respond(exchange);
+    return reply_to(exchange);
 }
 
 static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *connection, const char *path,
@@ -181,7 +277,9 @@ static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *conn
     exchange->fd = peer->fd;
     peer->exchange = exchange;
     *ret_exchange = exchange;
+    peer->requests++;
     exchange_read_headers(exchange, path, method, protocol);
+    refuse_fault(exchange);
     return is_refused_at_once(exchange) ? http_respond(exchange) : MHD_YES;
 }
 
@@ -192,6 +290,7 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
     struct exchange *exchange = *exchange_slot;
     if (!exchange)
         return begin(argument, connection, path, method, version, exchange_slot);
+    refuse_fault(exchange);
     if (*data_len) {
         enum MHD_Result result = take_piece(exchange, data, *data_len);
         *data_len = 0;
@@ -215,6 +314,8 @@ static unsigned code_of(const struct exchange *exchange, const struct peer *peer
 {
     if (peer->verdict == PEER_TOO_SLOW)
         return MHD_HTTP_REQUEST_TIMEOUT;
+    if (peer->verdict == PEER_REFUSED)
+        return peer->refusal_code;
     return exchange->stage == STAGE_EXPIRED ? exchange->late.code : exchange->request.reply.code;
 }
 
@@ -229,7 +330,11 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
     *exchange_slot = NULL;
     http_record_end(peer, exchange, outcome_of(peer, code), code_of(exchange, peer));
     peer->exchange = NULL;
+    peer->answered = peer->requests;
     peer_move(peer, PEER_IDLE);
+    if (peer->wire.heads_begun > peer->requests)
+        http_request_began(peer); /* the next one came in one piece with it */
+    http_refuse_fault(peer);
     exchange->connection = NULL;
     exchange->peer = NULL;
     if (!exchange->outstanding)
@@ -244,11 +349,11 @@ static void on_closed(struct peer *peer)
         if (peer->verdict == PEER_TOO_SLOW)
             http_record_end(peer, NULL, HTTP_DONE, MHD_HTTP_REQUEST_TIMEOUT);
         else if (peer->verdict == PEER_REFUSED)
-            http_record_end(peer, NULL, HTTP_DONE, MHD_HTTP_SERVICE_UNAVAILABLE);
+            http_record_end(peer, NULL, HTTP_DONE, peer->refusal_code);
         else if (peer->verdict == PEER_ABANDONED)
             http_record_end(peer, NULL, HTTP_DROPPED, 0);
         else
-            http_record_end(peer, NULL, peer->gone ? HTTP_GONE : HTTP_DONE, MHD_HTTP_BAD_REQUEST);
+            http_record_end(peer, NULL, peer->gone ? HTTP_GONE : HTTP_DONE, peer->gone ? 0 : MHD_HTTP_BAD_REQUEST);
     }
     http_forget(peer);
 }
@@ -301,6 +406,10 @@ void http_request_complete(struct http_request *request)
 {
     struct exchange *exchange = (struct exchange *)request;
     struct http_loop *loop = exchange->loop;
+    if (exchange == starting) {
+        starting = NULL;
+        return;
+    }
     exchange->next_completed = atomic_load_explicit(&loop->completed, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&loop->completed, &exchange->next_completed, exchange,
                                                   memory_order_release, memory_order_relaxed))
@@ -338,10 +447,16 @@ void http_take_completed(struct http_loop *loop)
     }
 }
 
-void http_finish_round(struct http_loop *loop)
+void http_run_gathered(struct http_loop *loop)
 {
+    loop->server->handlers.loop_run(loop->loop_state);
     loop->round++;
     loop->gathered = 0;
+}
+
+void http_request_run_gathered(const struct http_request *request)
+{
+    http_run_gathered(((const struct exchange *)request)->loop);
 }
 
 static void write_late(struct exchange *exchange, unsigned code)

@@ -82,13 +82,21 @@ static bool add_headers(struct MHD_Response *response, const struct exchange *ex
     return ok;
 }
 
+void http_refuse_raw(struct peer *peer, unsigned code, enum peer_verdict verdict, const struct error *err)
+{
+    if (!peer->exchange)
+        request_id_new(peer->request_id);
+    peer->verdict = verdict;
+    peer->refusal_code = code;
+    http_respond_raw(peer->fd, code, peer->exchange ? peer->exchange->request_id : peer->request_id, err);
+}
+
 int http_respond_no_memory(struct peer *peer)
 {
     struct error err;
     error_set(&err, STATUS_NO_MEMORY, "there is no memory for the request");
     error_hint(&err, "send it again in a moment");
-    peer->verdict = PEER_REFUSED;
-    http_respond_raw(peer->fd, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable", &err);
+    http_refuse_raw(peer, MHD_HTTP_SERVICE_UNAVAILABLE, PEER_REFUSED, &err);
     return MHD_NO;
 }
 
@@ -115,18 +123,25 @@ int http_respond(struct exchange *exchange)
     return queued ? MHD_YES : refuse_past_library(exchange, reply);
 }
 
-void http_respond_raw(int fd, unsigned code, const char *reason, const struct error *err)
+static const char *reason_of(unsigned code)
+{
+    const char *reason = MHD_get_reason_phrase_for(code);
+    return reason ? reason : "Refused";
+}
+
+void http_respond_raw(int fd, unsigned code, const char *request_id, const struct error *err)
 {
     struct http_request request = {0};
     struct http_reply *reply = &request.reply;
-    char head[256];
+    char head[256 + REQUEST_ID_MAX];
     http_reply_error_code(&request, code, err);
     replace_failed(reply);
     const void *body = reply->shared_body ? reply->shared_body : reply->body.data;
     size_t body_len = reply->shared_body ? reply->shared_body_len : reply->body.len;
     int len = snprintf(head, sizeof head,
-                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n",
-                       code, reason, reply->content_type, body_len,
+                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nx-request-id: %s\r\n"
+                       "%sConnection: close\r\n\r\n",
+                       code, reason_of(code), reply->content_type, body_len, request_id,
                        reply->retry_after_s ? "Retry-After: 1\r\n" : "");
     struct iovec parts[] = {{head, (size_t)len}, {(void *)(uintptr_t)body, body_len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};

@@ -11,6 +11,13 @@
 
 #include "server/http_peer.h"
 #include "server/http_server.h"
+#include "server/wire.h"
+
+enum {
+    HEAD_BYTES_MAX = 10 * 1024, /* of a request's head; with */
+    DISCARDS_MAX = 64,          /* reads, before a refused request that does not end is cut off */
+    HEAD_PARTS_MAX = 128,       /* lines and query parameters, for each of which the library makes an entry */
+};
 
 static struct {
     _Atomic(struct peer *) *by_fd;
@@ -52,23 +59,85 @@ void peer_table_remove(struct peer *peer)
     atomic_compare_exchange_strong(&table.by_fd[peer->fd], &expected, NULL);
 }
 
-static void received(struct peer *peer, ssize_t got)
+static void refuse(struct peer *peer, unsigned code, const struct error *err)
 {
-    if (got <= 0) {
-        peer->gone |= got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-        return;
-    }
-    if (peer->state == PEER_IDLE)
-        http_request_began(peer);
+    http_refuse_raw(peer, code, PEER_REFUSED, err);
+    shutdown(peer->fd, SHUT_WR);
 }
 
+/* What a proxy in front could read otherwise is refused past libmicrohttpd, which never sees it. An answer to a request before
+ * it goes out first. */
+void http_refuse_fault(struct peer *peer)
+{
+    if (!peer->wire.fault || wire_fault_index(&peer->wire) != peer->answered || peer->state != PEER_READING ||
+        peer->verdict != PEER_KEPT)
+        return;
+    struct error err;
+    error_set(&err, STATUS_INVALID, "%s", wire_fault_text(peer->wire.fault));
+    error_hint(&err, "%s", wire_fault_hint(peer->wire.fault));
+    refuse(peer, wire_fault_code(peer->wire.fault), &err);
+}
+
+/* More than libmicrohttpd has room for in the memory of one connection. */
+static bool is_head_too_large(const struct peer *peer)
+{
+    return peer->state == PEER_READING && !peer->exchange &&
+           (peer->wire.head_bytes > HEAD_BYTES_MAX || peer->wire.head_parts > HEAD_PARTS_MAX);
+}
+
+static void refuse_head(struct peer *peer)
+{
+    struct error err;
+    error_set(&err, STATUS_TOO_LARGE,
+              "the request's head is larger than %d bytes, or has more than %d headers and parameters",
+              HEAD_BYTES_MAX, HEAD_PARTS_MAX);
+    error_hint(&err, "send fewer or shorter headers and cookies; what is large belongs into the body");
+    refuse(peer, 431, &err);
+}
+
+/* Follows what came. Returns how much of it is libmicrohttpd's: all, or what stands before a head with a fault. */
+static size_t received(struct peer *peer, const char *data, size_t len)
+{
+    if (peer->wire.fault)
+        return 0;
+    size_t good = wire_feed(&peer->wire, data, len);
+    if (peer->state == PEER_IDLE && peer->wire.heads_begun > peer->requests)
+        http_request_began(peer);
+    http_refuse_fault(peer);
+    if (!peer->wire.fault) {
+        if (is_head_too_large(peer))
+            refuse_head(peer);
+        return len;
+    }
+    if (wire_place(&peer->wire) != WIRE_IN_HEAD)
+        return len; /* it is in a body that comes behind another request; its exchange refuses it */
+    return good > peer->wire.head_bytes ? good - peer->wire.head_bytes : 0;
+}
+
+/* What still comes of a request that was refused is read and thrown away, for a while: a socket that is closed with unread
+ * bytes takes the answer back from its client. Returns what libmicrohttpd is told: that there is nothing, or the end. */
+static ssize_t discard(int fd, void *data, size_t len)
+{
+    for (size_t i = 0; i < DISCARDS_MAX; i++) {
+        ssize_t got = recvfrom(fd, data, len, 0, NULL, NULL);
+        if (got <= 0)
+            return got;
+    }
+    return 0;
+}
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's are reserved names. */
 ssize_t recv(int fd, void *data, size_t len, int flags)
 {
-    ssize_t got = recvfrom(fd, data, len, flags, NULL, NULL);
-    int code = errno;
     struct peer *peer = peer_find(fd);
-    if (peer)
-        received(peer, got);
-    errno = code;
-    return got;
+    if (peer && peer->verdict == PEER_REFUSED)
+        return discard(fd, data, len);
+    ssize_t got = recvfrom(fd, data, len, flags, NULL, NULL);
+    if (!peer)
+        return got;
+    peer->gone |= got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    if (got <= 0)
+        return got;
+    size_t kept = received(peer, data, (size_t)got);
+    return kept && peer->verdict != PEER_REFUSED ? (ssize_t)kept : discard(fd, data, len);
 }

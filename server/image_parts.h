@@ -9,6 +9,7 @@
 #ifndef MLPD_SERVER_IMAGE_PARTS_H
 #define MLPD_SERVER_IMAGE_PARTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,10 @@ struct image_header {
     size_t palette_at;    /* PNG: where a palette begins that has fewer colours than its indices can name, or 0 */
     size_t palette_bytes; /* PNG: its length, */
     size_t palette_bytes_full; /* and the one that it is padded to */
+
+    size_t
+        gray_at; /* PNG of 8-bit gray in one IDAT chunk, not interlaced, without transparency: where its data begins, or 0 */
+    size_t gray_bytes; /* and its length */
 
     size_t samples_at;    /* PNM: where the samples begin */
     size_t samples_pixel; /* PNM: 1 (gray) or 3 (red, green, blue) */
@@ -63,6 +68,10 @@ enum status image_refuse_kind(const struct image_file *file, struct error *err, 
  * with free(). NULL if memory ran out. */
 uint8_t *image_png_pad_palette(const struct image_file *file, const struct image_header *header, size_t *ret_len);
 
+/* The short way for a PNG with header->gray_at: its (height, width) pixels to ret_gray. False if it must take the long way; what
+ * was written then means nothing. */
+bool image_png_read_gray(const struct image_file *file, const struct image_header *header, uint8_t *ret_gray);
+
 /* The pixels of a file that was checked: height * width * *ret_channels bytes, to be freed with image_stb_free.
  * Channels: 1 gray, 2 gray and alpha, 3 red, green, blue, 4 the same and alpha; 16 bits are cut to their high byte. */
 enum status image_stb_read(const struct image_file *file, const struct image_header *header, uint8_t **ret_pixels,
@@ -72,6 +81,10 @@ void image_stb_free(uint8_t *pixels);
 /* The gray of `count` PNM pixels at header->samples_at, scaled from 0..sample_max to 0..255 and rounded. */
 void image_pnm_gray(const struct image_file *file, const struct image_header *header, uint8_t *ret_gray,
                     size_t count);
+
+/* The same for one channel of them: 0 is red, 1 green, 2 blue. A gray PNM has the same in each. */
+void image_pnm_channel(const struct image_file *file, const struct image_header *header, size_t channel,
+                       uint8_t *ret_plane, size_t count);
 
 /* ITU-R 601 luma with Pillow's weights: sixteen bits of fraction, rounded. */
 static inline uint8_t image_luma(uint32_t red, uint32_t green, uint32_t blue)

@@ -1,10 +1,10 @@
 /* The walk over a PNG's chunks: framing, CRC-32, order and sizes, all that stb_image takes on trust. */
 #include "server/image_parts.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 enum {
     SIGNATURE_BYTES = 8,
@@ -29,37 +29,10 @@ struct png {
     enum colour colour;
     bool interlaced, seen_header, seen_palette, seen_end;
     size_t palette_at, palette_bytes;
-    size_t deflated_bytes; /* of all IDAT chunks */
+    size_t data_chunks, data_at; /* IDAT chunks, and where the first one's data begins */
+    bool transparent;            /* there is a chunk tRNS */
+    size_t deflated_bytes;       /* of all IDAT chunks */
 };
-
-/* crc_tables[k][b] is what byte b contributes when k more bytes follow it in its group of four. */
-static uint32_t crc_tables[4][256];
-
-static void fill_crc_tables(void)
-{
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t crc = byte;
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
-        crc_tables[0][byte] = crc;
-    }
-    for (int k = 1; k < 4; k++)
-        for (int byte = 0; byte < 256; byte++)
-            crc_tables[k][byte] = crc_tables[k - 1][byte] >> 8 ^ crc_tables[0][crc_tables[k - 1][byte] & 255];
-}
-
-static uint32_t crc32_of(const uint8_t *data, size_t len)
-{
-    uint32_t crc = ~0u;
-    for (; len >= 4; len -= 4, data += 4) {
-        crc ^= image_le32(data);
-        crc = crc_tables[3][crc & 255] ^ crc_tables[2][crc >> 8 & 255] ^ crc_tables[1][crc >> 16 & 255] ^
-              crc_tables[0][crc >> 24];
-    }
-    for (; len > 0; len--, data++)
-        crc = crc >> 8 ^ crc_tables[0][(crc ^ *data) & 255];
-    return ~crc;
-}
 
 static bool is_chunk_type(const uint8_t *type)
 {
@@ -72,8 +45,6 @@ static bool is_chunk_type(const uint8_t *type)
 /* Finds the chunk at png->at whole and unharmed. */
 static enum status next_chunk(struct png *png, struct error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_crc_tables);
     size_t left = png->file->len - png->at;
     if (left < 8)
         return image_refuse_cut(png->file, err, "where chunk IEND or one before it should begin");
@@ -86,7 +57,7 @@ static enum status next_chunk(struct png *png, struct error *err)
     if (left < CHUNK_BYTES || png->chunk_bytes > left - CHUNK_BYTES)
         return image_refuse_cut(png->file, err, "inside chunk %.4s that begins at byte %zu and has %zu bytes",
                                 (const char *)chunk + 4, png->at, png->chunk_bytes + CHUNK_BYTES);
-    if (crc32_of(chunk + 4, 4 + png->chunk_bytes) != image_be32(png->chunk_data + png->chunk_bytes))
+    if (crc32_z(0, chunk + 4, 4 + png->chunk_bytes) != image_be32(png->chunk_data + png->chunk_bytes))
         return image_refuse_broken(png->file, err, "the CRC of chunk %.4s at byte %zu is wrong",
                                    (const char *)chunk + 4, png->at);
     return STATUS_OK;
@@ -142,6 +113,13 @@ static enum status take_palette(struct png *png, struct error *err)
     return STATUS_OK;
 }
 
+static void take_data(struct png *png)
+{
+    if (!png->data_chunks++)
+        png->data_at = png->at + 8;
+    png->deflated_bytes += png->chunk_bytes;
+}
+
 /* Chunks whose type begins with a small letter may be passed over, the others must be understood. */
 static enum status take_chunk(struct png *png, struct error *err)
 {
@@ -153,7 +131,8 @@ static enum status take_chunk(struct png *png, struct error *err)
     switch (png->chunk_type) {
     case CHUNK_TYPE('I', 'H', 'D', 'R'): return take_header(png, err);
     case CHUNK_TYPE('P', 'L', 'T', 'E'): return take_palette(png, err);
-    case CHUNK_TYPE('I', 'D', 'A', 'T'): png->deflated_bytes += png->chunk_bytes; return STATUS_OK;
+    case CHUNK_TYPE('I', 'D', 'A', 'T'): take_data(png); return STATUS_OK;
+    case CHUNK_TYPE('t', 'R', 'N', 'S'): png->transparent = true; return STATUS_OK;
     case CHUNK_TYPE('I', 'E', 'N', 'D'): png->seen_end = true; return STATUS_OK;
     }
     if (png->chunk_type >> 24 >= 'a')
@@ -190,6 +169,15 @@ static void plan_palette(struct png *png)
     png->header.palette_bytes_full = full;
 }
 
+static void plan_gray(struct png *png)
+{
+    if (png->colour != COLOUR_GRAY || png->depth != 8 || png->interlaced || png->transparent ||
+        png->data_chunks != 1)
+        return;
+    png->header.gray_at = png->data_at;
+    png->header.gray_bytes = png->deflated_bytes;
+}
+
 enum status image_png_check(const struct image_file *file, struct image_header *ret, struct error *err)
 {
     struct png png = {.file = file, .at = SIGNATURE_BYTES};
@@ -207,6 +195,7 @@ enum status image_png_check(const struct image_file *file, struct image_header *
         return image_refuse_broken(file, err, "its palette (chunk PLTE) is missing");
     take_budget(&png);
     plan_palette(&png);
+    plan_gray(&png);
     *ret = png.header;
     return STATUS_OK;
 }

@@ -31,6 +31,13 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 
     [OPTION_MODELS] = {"--models", OPTION_TYPE_TEXT, FIELD(models), "DIR", NULL, "folder of <name>/<version>/", 0,
                        0, "the one that ships", .heading = "The model and what computes"},
+    [OPTION_MODEL] = {"--model", OPTION_TYPE_TEXT, FIELD(model), "PATH", NULL,
+                      "one model by itself, its file or its version's folder, as mlpd serve PATH", 0, 0, "none"},
+    [OPTION_LABELS] = {"--labels", OPTION_TYPE_TEXT, FIELD(labels), "LIST", NULL,
+                       "a name for each output, between commas, in place of model.json's", 0, 0, "none"},
+    [OPTION_OUTPUT] = {"--output", OPTION_TYPE_TEXT, FIELD(output), "FILE", NULL,
+                       "where mlpd golden writes; golden.safetensors in the model's folder if not said", 0, 0,
+                       "beside the model"},
     [OPTION_DEVICE] = {"--device", OPTION_TYPE_CHOICE, FIELD(device), "auto|cpu", "auto", "what computes"},
     [OPTION_KERNELS] = {"--kernels", OPTION_TYPE_CHOICE, FIELD(kernels), "auto|generic|avx2|avx512", "auto",
                         "the instructions that the CPU computes with", 0, 0, "the best that it has"},

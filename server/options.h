@@ -27,6 +27,7 @@ enum command {
     COMMAND_PREDICT,
     COMMAND_MODEL,
     COMMAND_CHECK,
+    COMMAND_GOLDEN,
     COMMAND_HELP,
     COMMAND_HELP_MARKDOWN, /* README's table of options */
     COMMAND_VERSION
@@ -59,6 +60,9 @@ struct options {
     bool admin;        /* there is an administration's listener: a port, or none but unix: addresses */
 
     const char *models;         /* NULL: the folder that ships with the program */
+    const char *model;          /* NULL: the one in `models`; a version's folder, or a file by itself */
+    const char *labels;         /* NULL: the model's own; texts between commas */
+    const char *output;         /* of `mlpd golden`; NULL: into the model's folder */
     const char *device;         /* "auto" or "cpu" */
     const char *kernels;        /* "auto", or a table's name */
     size_t io_threads, workers; /* OPTION_AUTO: from the processors that the process may use */

@@ -13,6 +13,7 @@ struct prediction *prediction_create(const struct app *app)
     if (!prediction)
         return NULL;
     prediction->app = app;
+    prediction->threshold = app->model->threshold;
     prediction->input = input_create(app->model);
     prediction->layers = calloc(app->model->layer_count, TRACE_VALUES * sizeof *prediction->layers);
     prediction->order = calloc(app->model->out_features, sizeof *prediction->order);
@@ -38,6 +39,7 @@ void prediction_reset(struct prediction *prediction)
         free_outputs(prediction);
     prediction->account = NULL;
     prediction->top_k = 0;
+    prediction->threshold = prediction->app->model->threshold;
     prediction->with_logits = prediction->with_layers = false;
     prediction->format = ANSWER_JSON;
 }
@@ -183,6 +185,7 @@ void prediction_write(const struct prediction *prediction, struct buffer *out)
         .rows = prediction->job.count,
         .batched = prediction->input->batched,
         .sizes = prediction->input->sizes,
+        .threshold = prediction->threshold,
         .top_k = prediction->top_k,
         .with_logits = prediction->with_logits,
         .layers = prediction->with_layers ? prediction->layers : NULL,

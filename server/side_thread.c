@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 struct side_thread {
-    pthread_t thread;
+    pthread_t *threads;
+    size_t count;         /* that were started */
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t pushed;
     struct side_task *head, **tail; /* *tail is the NULL at the end */
@@ -36,7 +37,17 @@ static void *side_main(void *argument)
     return NULL;
 }
 
-enum status side_thread_start(struct side_thread **ret, struct error *err)
+static bool start_threads(struct side_thread *side, size_t count)
+{
+    side->threads = calloc(count, sizeof *side->threads);
+    if (!side->threads)
+        return false;
+    while (side->count < count && pthread_create(&side->threads[side->count], NULL, side_main, side) == 0)
+        side->count++;
+    return side->count == count;
+}
+
+enum status side_thread_start(size_t count, struct side_thread **ret, struct error *err)
 {
     struct side_thread *side = calloc(1, sizeof *side);
     if (!side)
@@ -44,13 +55,11 @@ enum status side_thread_start(struct side_thread **ret, struct error *err)
     pthread_mutex_init(&side->lock, NULL);
     pthread_cond_init(&side->pushed, NULL);
     side->tail = &side->head;
-    if (pthread_create(&side->thread, NULL, side_main, side) == 0) {
+    if (start_threads(side, count)) {
         *ret = side;
         return STATUS_OK;
     }
-    pthread_cond_destroy(&side->pushed);
-    pthread_mutex_destroy(&side->lock);
-    free(side);
+    side_thread_free(side);
     error_set(err, STATUS_IO, "a thread could not be started");
     return error_hint(err, "raise the limit on processes (ulimit -u)");
 }
@@ -71,9 +80,11 @@ void side_thread_free(struct side_thread *side)
         return;
     pthread_mutex_lock(&side->lock);
     side->closed = true;
-    pthread_cond_signal(&side->pushed);
+    pthread_cond_broadcast(&side->pushed);
     pthread_mutex_unlock(&side->lock);
-    pthread_join(side->thread, NULL);
+    for (size_t i = 0; i < side->count; i++)
+        pthread_join(side->threads[i], NULL);
+    free(side->threads);
     pthread_cond_destroy(&side->pushed);
     pthread_mutex_destroy(&side->lock);
     free(side);

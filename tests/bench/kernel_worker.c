@@ -1,11 +1,12 @@
 /* Times forward passes on one thread, one at a time as it is told on standard input, so that scripts/bench.py can take
  * turns between mlpd's kernels, OpenBLAS and engines in other processes.
  *
- *     kernel_worker MODEL_FOLDER FASHION_FILE DENSE_FILE
+ *     kernel_worker MODEL_FOLDER FASHION_FILE DENSE_FILE [TABLE]
  *
- * The files hold IMAGES_MAX rows of float32 each. A line in, a line out:
+ * The files hold IMAGES_MAX rows of float32 each; TABLE names the kernels, and the default is what mlpd takes here. A
+ * line in, a line out:
  *
- *     name                     the table of kernels that mlpd takes here
+ *     name                     the table of kernels that is measured
  *     peak                     GFLOP/s of the core's multiply-adds
  *     mlpd fashion 64          microseconds of CPU time for a batch of 64 images
  *     mlpd full 64             the same where no input and no activation is zero, so that nothing can be skipped
@@ -22,7 +23,15 @@
 #include "kernels/kernels.h"
 #include "tests/bench/peak.h"
 
-enum { IMAGES_MAX = 1024, LINEAR_MAX = 16, SAMPLE_US = 4000, ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
+enum {
+    IMAGES_MAX = 1024,
+    LINEAR_MAX = 16,
+    WARM_IMAGES = 16,
+    SAMPLE_US = 4000,
+    ROW_MAJOR = 101,
+    NO_TRANSPOSE = 111,
+    TRANSPOSE = 112
+};
 
 struct linear {
     const struct layer *layer;
@@ -84,7 +93,6 @@ static void network_load(const char *folder)
         fprintf(stderr, "kernel_worker: %s is no model that can be measured\n", folder);
         exit(EXIT_FAILURE);
     }
-    network.kernels = kernels_best();
     for (size_t i = 0; i < model->layer_count; i++) {
         const struct layer *layer = &model->layers[i];
         widest = layer->in_features > widest ? layer->in_features : widest;
@@ -96,6 +104,16 @@ static void network_load(const char *folder)
     network.scratch = allocate(network.kernels->linear_scratch_bytes(widest));
     for (size_t i = 0; i < 2; i++)
         network.activations[i] = allocate(IMAGES_MAX * widest * sizeof(float));
+}
+
+/* The table of that name, or mlpd's choice for NULL. */
+static const struct kernels *choose_kernels(const char *name)
+{
+    const struct kernels *kernels = name ? kernels_find(name) : kernels_best();
+    if (kernels && kernels->supported())
+        return kernels;
+    fprintf(stderr, "kernel_worker: this processor runs no kernels '%s'\n", name);
+    exit(EXIT_FAILURE);
 }
 
 static void *blas_function(void *library, const char *name)
@@ -151,14 +169,23 @@ static const float *forward(linear_function *linear, const float *x, size_t rows
     return x;
 }
 
-static double time_batch(linear_function *linear, const float *x, size_t rows)
+/* Microseconds for `runs` batches, of other images each time, since their zeros lie elsewhere. */
+static double time_batches(linear_function *linear, const float *images, size_t rows, size_t runs)
 {
-    forward(linear, x, rows); /* so that caches hold what this engine uses */
-    double start = thread_cpu_us(), end = start;
-    size_t runs = 0;
-    for (; end - start < SAMPLE_US; end = thread_cpu_us(), runs++)
-        forward(linear, x, rows);
-    return (end - start) / (double)runs;
+    const size_t in_features = network.linears[0].layer->in_features, different = IMAGES_MAX / rows;
+    double start = thread_cpu_us();
+    for (size_t i = 0; i < runs; i++)
+        forward(linear, images + i % different * rows * in_features, rows);
+    return thread_cpu_us() - start;
+}
+
+/* Microseconds for one batch. The clock is a system call, so it is read around as many batches as fill a sample; the
+ * first ones say how many those are, and leave in the caches what this engine uses. */
+static double time_batch(linear_function *linear, const float *images, size_t rows)
+{
+    const size_t first = 1 + WARM_IMAGES / rows;
+    const size_t runs = 1 + (size_t)(SAMPLE_US / (time_batches(linear, images, rows, first) / (double)first));
+    return time_batches(linear, images, rows, runs) / (double)runs;
 }
 
 static void print_logits(linear_function *linear, const float *x)
@@ -206,10 +233,11 @@ static bool answer(const char *line, float *const images[2])
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s MODEL_FOLDER FASHION_FILE DENSE_FILE\n", argv[0]);
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: %s MODEL_FOLDER FASHION_FILE DENSE_FILE [TABLE]\n", argv[0]);
         return 2;
     }
+    network.kernels = choose_kernels(argv[4]);
     network_load(argv[1]);
     blas_load();
     float *images[2] = {images_read(argv[2]), images_read(argv[3])};

@@ -12,7 +12,8 @@ import time
 import numpy as np
 import onnxruntime
 
-SAMPLE_NS = 4_000_000
+WARM_IMAGES = 16
+SAMPLE_US = 4000
 
 
 def open_session(path):
@@ -37,15 +38,18 @@ class Engine:
             self.bindings[name, rows] = binding, out
         return self.bindings[name, rows]
 
-    def time_batch(self, name, rows):
+    def time_batches(self, name, rows, runs):
         run, (binding, _) = self.session.run_with_iobinding, self.binding(name, rows)
-        run(binding)
-        runs, start = 0, time.thread_time_ns()
-        end = start
-        while end - start < SAMPLE_NS:
+        start = time.thread_time_ns()
+        for _ in range(runs):
             run(binding)
-            runs, end = runs + 1, time.thread_time_ns()
-        return (end - start) / runs / 1e3
+        return (time.thread_time_ns() - start) / 1e3
+
+    def time_batch(self, name, rows):
+        """As in kernel_worker.c: the clock is read around as many batches as fill a sample."""
+        first = 1 + WARM_IMAGES // rows
+        runs = 1 + int(SAMPLE_US / (self.time_batches(name, rows, first) / first))
+        return self.time_batches(name, rows, runs) / runs
 
     def logits(self, name):
         return self.session.run(None, {"input": self.images[name][:1]})[0][0]

@@ -5,8 +5,8 @@
 /* This thread's CPU time. */
 double thread_cpu_us(void);
 
-/* GFLOP/s of multiply-adds in registers as wide as those of the table of kernels of that name; takes some milliseconds.
- * The processor must be able to run that table. */
+/* GFLOP/s of multiply-adds in registers as wide as those of the table of kernels of that name, or half as wide where
+ * that is faster; takes some milliseconds. The processor must be able to run that table. */
 double peak_gflops(const char *kernels_name);
 
 #endif

@@ -12,11 +12,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_accepted(struct model *model)
 {
-    assert(model->width * model->height == (model->width ? 6 : 0));
+    assert(model->channels * model->width * model->height == (model->width ? 6 : 0));
     assert(model->pixel_divisor > 0.0f && isfinite(model->pixel_divisor));
-    for (int b = 0; b < 256; b++)
-        assert(model->pixel_scale[b] == (float)b / model->pixel_divisor && isfinite(model->pixel_scale[b]));
-    for (size_t i = 0; model->labels && i < model->out_features; i++) {
+    for (size_t c = 0; c < model->channels; c++)
+        for (int b = 0; b < 256; b++)
+            assert(isfinite(model->channel_scale[c][b]));
+    assert(model->task != TASK_BINARY && model->label_count == (model->labels ? 2 : 0));
+    for (size_t i = 0; i < model->label_count; i++) {
         assert(model->labels[i]);
         free(model->labels[i]);
     }
@@ -25,7 +27,8 @@ static void check_accepted(struct model *model)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct model model = {.in_features = 6, .out_features = 2}, before;
+    static struct layer linear = {.type = LAYER_LINEAR, .dims = 1};
+    struct model model = {.in_features = 6, .out_features = 2, .layers = &linear, .layer_count = 1}, before;
     struct error err = {.status = STATUS_OK};
     char *text = malloc(size + 1);
     memcpy(text, data, size);

@@ -7,38 +7,58 @@
 #include <string.h>
 
 #include "engine/model_layers.h"
+#include "engine/plan.h"
 #include "engine/safetensors.h"
 #include "engine/structure.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_layer(const struct layer *layer)
+static void check_finite(const float *values, size_t count)
 {
-    assert(layer->in_features > 0 && layer->out_features > 0);
-    if (layer->type != LAYER_LINEAR) {
-        assert(layer->in_features == layer->out_features && !layer->weight && !layer->bias && !layer->has_bias);
-        return;
-    }
-    for (size_t i = 0; i < layer->in_features * layer->out_features; i++)
-        assert(isfinite(layer->weight[i]));
-    assert(layer->has_bias == (layer->bias != NULL));
-    for (size_t i = 0; layer->bias && i < layer->out_features; i++)
-        assert(isfinite(layer->bias[i]));
+    for (size_t i = 0; values && i < count; i++)
+        assert(isfinite(values[i]));
 }
 
-static void check_model(const struct model *model, const struct state_dict *dict)
+static void check_layer(const struct layer *layer)
 {
-    size_t features = model->in_features, elements = 0;
-    assert(model->parameter_count == dict->count && dict->count > 0);
+    const size_t in = layer->in_features, out = layer->out_features;
+    assert(in > 0 && out > 0);
+    assert(layer->has_bias == (layer->bias != NULL));
+    assert((layer->mean != NULL) == (layer->type == LAYER_BATCH_NORM) && !layer->mean == !layer->variance);
+    check_finite(layer->weight, layer->type == LAYER_LINEAR ? in * out : in);
+    check_finite(layer->bias, out);
+    check_finite(layer->mean, in);
+    check_finite(layer->variance, in);
+    if (layer->type == LAYER_LINEAR)
+        assert(layer->weight);
+    else
+        assert(in == out);
+    size_t product = 1;
+    for (size_t i = 0; i < layer->dims; i++)
+        product *= layer->shape[i];
+    assert(layer->dims > 0 && product == out);
+}
+
+static void check_model(struct model *model, const struct state_dict *dict)
+{
+    size_t features = model->in_features;
+    assert(model->parameter_count > 0 && model->parameter_count <= dict->count);
+    model_layers_set_input_shape(model);
     for (size_t i = 0; i < model->layer_count; i++) {
         assert(model->layers[i].in_features == features);
         check_layer(&model->layers[i]);
         features = model->layers[i].out_features;
     }
     assert(model->out_features == features);
-    for (size_t i = 0; i < dict->count; i++)
-        elements += dict->tensors[i].count;
-    assert(model->parameter_elements == elements);
+}
+
+/* A plan of what was accepted can be made, and freed. */
+static void check_plan(const struct model *model)
+{
+    struct plan *plan = plan_create(model);
+    assert(plan && plan->step_count > 0 && plan->features_max >= model->in_features);
+    plan_drop_weights(plan);
+    plan_free(plan);
 }
 
 static void build(struct module *structure, struct state_dict *dict)
@@ -47,10 +67,12 @@ static void build(struct module *structure, struct state_dict *dict)
     struct error err = {.status = STATUS_OK};
     model->structure = structure;
     enum status status = model_layers_build(model, dict, &err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         check_model(model, dict);
-    else
+        check_plan(model);
+    } else {
         assert(err.status == status && err.message[0] != '\0');
+    }
     model_free(model);
 }
 

@@ -123,7 +123,7 @@ def recorded():
     """Folders with PyTorch's own answers, by name: those of tests/data, whose model lies in a folder "1", and the shared
     reference, where it lies beside the answers."""
     found = {path.parent.name: path.parent for path in sorted((harness.ROOT / "tests/data").glob("*/trace.json"))}
-    for name in ("tutorial", "small"):
+    for name in ("tutorial", "small", "tower"):
         found[f"reference-{name}"] = harness.SHARED / "reference" / name
     return found
 

@@ -17,6 +17,9 @@ static const char *const network[] = {FLATTEN,  LINEAR(49, 33), RELU, DROPOUT,  
                                       NULL};
 static const char *const network_of_softmax[] = {LINEAR(49, 33), RELU, LINEAR(33, 10), SOFTMAX, DROPOUT, NULL};
 static const char *const network_of_odd_order[] = {RELU, LINEAR(49, 5), SOFTMAX, RELU, LINEAR(5, 10), RELU, NULL};
+/* PyTorch's, of which the slow network here knows nothing: what they give is compared with PyTorch's own answers. */
+static const char *const folders_of_other_layers[] = {"tests/data/batch_norms/1", "tests/data/gated/1",
+                                                      "tests/data/autoencoder/1", "tests/data/activation_tower/1"};
 static const char *const *const networks[] = {network, network_of_softmax, network_of_odd_order, NULL};
 
 /* ---- the reference ---- */
@@ -246,6 +249,140 @@ START_TEST(backend_gives_a_row_the_same_bits_alone_and_in_any_batch)
 }
 END_TEST
 
+static struct model *load_folder(const char *folder)
+{
+    struct model *model;
+    struct error err = {0};
+    enum status status = model_load(folder, "data", "1", &model, &err);
+    ck_assert_msg(status == STATUS_OK, "%s", err.message);
+    return model;
+}
+
+START_TEST(backend_gives_a_row_the_same_bits_in_any_batch_through_all_kinds_of_layers)
+{
+    for (size_t i = 0; i < sizeof folders_of_other_layers / sizeof *folders_of_other_layers; i++) {
+        struct model *model = load_folder(folders_of_other_layers[i]);
+        for (size_t k = 0; kernels_all[k]; k++)
+            if (kernels_all[k]->supported())
+                check_bits(model, kernels_all[k]->name);
+        model_free(model);
+    }
+}
+END_TEST
+
+/* Row 0 by layers is what it is through the fused plan, but for the last bits that folding a BatchNorm1d changes. */
+static void check_trace_ends_in_logits(const struct model *model)
+{
+    static struct outputs out;
+    static float values[64 * TRACE_VALUES];
+    float row[WIDTH_MAX];
+    ck_assert_uint_le(model->layer_count, 64);
+    fixture_fill(row, model->in_features, 5);
+    struct backend *backend = create(model, NULL, 1);
+    struct executor *executor = executor_of(backend);
+    const struct batch_part part = part_of(backend, row, ROW_FLOAT32, 0, 1, &out);
+    run(executor, backend, &part, 1);
+    ck_assert_int_eq(backend->ops->trace(backend, row, ROW_FLOAT32, values, NULL), STATUS_OK);
+    const float *last = values + (model->layer_count - 1) * TRACE_VALUES;
+    for (size_t i = 0; i < TRACE_VALUES && i < model->out_features; i++)
+        ck_assert_float_eq(last[i], out.logits[i]);
+    backend->ops->executor_free(executor);
+    backend->ops->free(backend);
+}
+
+START_TEST(backend_traces_all_kinds_of_layers_to_the_same_logits)
+{
+    for (size_t i = 0; i < sizeof folders_of_other_layers / sizeof *folders_of_other_layers; i++) {
+        struct model *model = load_folder(folders_of_other_layers[i]);
+        check_trace_ends_in_logits(model);
+        model_free(model);
+    }
+}
+END_TEST
+
+/* A Linear with a BatchNorm1d in it, and a Dropout between them, show what they give before it. */
+START_TEST(backend_traces_a_linear_without_the_batch_norm_that_has_become_part_of_it)
+{
+    float row[49], values[64 * TRACE_VALUES];
+    struct model *model = load_folder("tests/data/batch_norms/1");
+    struct backend *backend = create(model, NULL, 1);
+    fixture_fill(row, 49, 6);
+    ck_assert_int_eq(backend->ops->trace(backend, row, ROW_FLOAT32, values, NULL), STATUS_OK);
+    const float *linear = values + 5 * TRACE_VALUES, *dropout = linear + TRACE_VALUES,
+                *norm = dropout + TRACE_VALUES;
+    const struct layer *layer = &model->layers[7];
+    ck_assert_str_eq(model->layers[5].type_name, "Linear");
+    ck_assert_int_eq(layer->type, LAYER_BATCH_NORM);
+    ck_assert_mem_eq(linear, dropout, TRACE_VALUES * sizeof *linear);
+    for (size_t i = 0; i < TRACE_VALUES; i++)
+        assert_close(norm[i], (linear[i] - layer->mean[i]) / sqrt(layer->variance[i] + layer->settings[0].number));
+    backend->ops->free(backend);
+    model_free(model);
+}
+END_TEST
+
+/* ---- what the outputs mean ---- */
+
+static struct outputs run_with_json(const char *const *modules, const char *json)
+{
+    struct outputs out;
+    float row[4] = {1, -2, 3, 0.5F};
+    struct model *model = fixture_load(modules, json);
+    struct backend *backend = create(model, NULL, 1);
+    struct executor *executor = executor_of(backend);
+    const struct batch_part part = part_of(backend, row, ROW_FLOAT32, 0, 1, &out);
+    run(executor, backend, &part, 1);
+    backend->ops->executor_free(executor);
+    backend->ops->free(backend);
+    model_free(model);
+    return out;
+}
+
+START_TEST(backend_makes_of_the_logits_the_probabilities_that_the_task_asks_for)
+{
+    static const char *const plain[] = {LINEAR(4, 3), NULL};
+    static const char *const log_softmax[] = {LINEAR(4, 3), "LogSoftmax(dim=1)", NULL};
+    struct outputs regression = run_with_json(plain, "{\"task\":\"regression\"}");
+    struct outputs multilabel = run_with_json(plain, "{\"task\":\"multilabel\"}");
+    struct outputs classification = run_with_json(plain, NULL);
+    struct outputs logarithms = run_with_json(log_softmax, NULL);
+    ck_assert_mem_eq(regression.probabilities, regression.logits, 3 * sizeof(float));
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_float_eq_tol(multilabel.probabilities[i], 1 / (1 + expf(-multilabel.logits[i])), 1e-6F);
+        ck_assert_float_eq_tol(logarithms.probabilities[i], classification.probabilities[i], 1e-6F);
+        ck_assert_float_eq_tol(logarithms.logits[i], logf(classification.probabilities[i]), 1e-5F);
+    }
+}
+END_TEST
+
+START_TEST(backend_scales_each_channel_of_a_picture_by_its_own_mean_and_deviation)
+{
+    static const uint8_t bytes[2][12] = {{0, 255, 51, 102, 0, 255, 51, 102, 0, 255, 51, 102},
+                                         {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}};
+    struct outputs of_bytes, of_floats;
+    float floats[2][12];
+    struct model *model = fixture_load((const char *const[]){FLATTEN, LINEAR(12, 5), NULL},
+                                       "{\"input\":{\"channels\":3,\"mean\":[0.5,0.4,0],\"std\":[0.25,0.5,2]}}");
+    struct backend *backend = create(model, NULL, 2);
+    struct executor *executor = executor_of(backend);
+    for (size_t i = 0; i < 24; i++) {
+        static const float mean[] = {0.5F, 0.4F, 0}, std[] = {0.25F, 0.5F, 2};
+        const size_t row = i / 12, element = i % 12;
+        const size_t channel = element / 4; /* NOLINT(bugprone-integer-division) */
+        floats[row][element] = (bytes[row][element] / 255.0F - mean[channel]) / std[channel];
+        ck_assert_float_eq(model_pixel(model, element, bytes[row][element]), floats[row][element]);
+    }
+    const struct batch_part first = part_of(backend, bytes, ROW_UINT8, 0, 2, &of_bytes);
+    const struct batch_part second = part_of(backend, floats, ROW_FLOAT32, 0, 2, &of_floats);
+    run(executor, backend, &first, 1);
+    run(executor, backend, &second, 1);
+    ck_assert_mem_eq(of_bytes.logits, of_floats.logits, 10 * sizeof(float));
+    backend->ops->executor_free(executor);
+    backend->ops->free(backend);
+    model_free(model);
+}
+END_TEST
+
 static void check_bytes_as_floats(const struct model *model, const char *kernels)
 {
     static struct outputs of_bytes, of_floats;
@@ -424,8 +561,9 @@ static void check_against_pytorch(const char *folder, const char *kernels)
 
 START_TEST(backend_gives_what_pytorch_gave_after_the_weights_are_dropped)
 {
-    static const char *const folders[] = {"tests/data/tiny", "tests/data/sequential", "tests/data/nested",
-                                          "tests/data/odd"};
+    static const char *const folders[] = {
+        "tests/data/tiny",        "tests/data/sequential", "tests/data/nested",      "tests/data/odd",
+        "tests/data/batch_norms", "tests/data/gated",      "tests/data/autoencoder", "tests/data/activation_tower"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         for (size_t k = 0; kernels_all[k]; k++)
             if (kernels_all[k]->supported())
@@ -501,6 +639,11 @@ END_TEST
 
 UNIT_MAIN("engine/backend_cpu", backend_gives_the_logits_probabilities_and_classes_of_the_network,
           backend_runs_bytes_and_floats_in_one_batch, backend_gives_a_row_the_same_bits_alone_and_in_any_batch,
+          backend_gives_a_row_the_same_bits_in_any_batch_through_all_kinds_of_layers,
+          backend_traces_all_kinds_of_layers_to_the_same_logits,
+          backend_traces_a_linear_without_the_batch_norm_that_has_become_part_of_it,
+          backend_makes_of_the_logits_the_probabilities_that_the_task_asks_for,
+          backend_scales_each_channel_of_a_picture_by_its_own_mean_and_deviation,
           backend_takes_bytes_as_the_floats_of_the_models_scale, backend_does_not_softmax_the_output_of_a_softmax,
           backend_traces_each_layer_as_it_is_before_fusing, backend_traces_the_negative_values_before_a_relu,
           backend_writes_no_more_of_a_trace_than_the_layer_has,

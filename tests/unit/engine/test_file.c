@@ -100,6 +100,26 @@ START_TEST(file_read_exactly_refuses_a_file_that_became_shorter)
 }
 END_TEST
 
+START_TEST(file_read_at_reads_by_offset_and_refuses_a_file_that_became_shorter)
+{
+    struct error err;
+    struct file file;
+    char *folder = folder_create(), *path = folder_path(folder, "data"), bytes[4] = "";
+    folder_write(folder, "data", "0123456789");
+    ck_assert_int_eq(file_open(path, 10, &file, &err), STATUS_OK);
+    ck_assert_int_eq(file_read_at(&file, 6, bytes, 4, &err), STATUS_OK);
+    ck_assert_mem_eq(bytes, "6789", 4);
+    ck_assert_int_eq(file_read_at(&file, 0, bytes, 2, &err), STATUS_OK);
+    ck_assert_mem_eq(bytes, "0189", 4);
+    ck_assert_int_eq(truncate(path, 8), 0);
+    ck_assert_int_eq(file_read_at(&file, 6, bytes, 4, &err), STATUS_IO);
+    ck_assert_ptr_nonnull(strstr(err.message, "became shorter while it was read: 2 bytes are missing"));
+    file_close(&file);
+    free(path);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(file_error_puts_the_path_before_the_message_and_keeps_the_hint)
 {
     struct error err;
@@ -133,6 +153,7 @@ END_TEST
 
 UNIT_MAIN("engine/file", file_join_puts_one_slash_between_folder_and_name,
           file_read_gives_all_bytes_and_a_nul_behind_them, file_read_takes_an_empty_file,
+          file_read_at_reads_by_offset_and_refuses_a_file_that_became_shorter,
           file_read_refuses_more_bytes_than_allowed_and_says_both_numbers,
           file_read_refuses_what_is_no_regular_file_without_waiting_for_it,
           file_read_names_a_file_that_is_not_there, file_read_exactly_refuses_a_file_that_became_shorter,

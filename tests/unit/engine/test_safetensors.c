@@ -1,5 +1,7 @@
 #include "engine/safetensors.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -150,16 +152,76 @@ START_TEST(safetensors_refuses_entries_with_missing_unknown_or_repeated_keys)
 }
 END_TEST
 
+/* torch.save keeps how many batches a BatchNorm1d has seen, the one integer of a state dict. */
+START_TEST(safetensors_reads_the_counter_of_a_batch_norm)
+{
+    static const char header[] =
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]},"
+        "\"b.num_batches_tracked\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}";
+    const struct {
+        int64_t counter;
+        float a;
+    } data = {123456, 2.5F};
+    size_t len;
+    struct state_dict *dict = NULL;
+    char *bytes = safetensors_bytes(header, &data, 12, &len);
+    ck_assert_int_eq(safetensors_parse(bytes, len, &dict, NULL), STATUS_OK);
+    const struct tensor *counter = state_dict_find(dict, "b.num_batches_tracked");
+    ck_assert_str_eq(counter->dtype, "torch.int64");
+    ck_assert_float_eq(counter->data[0], 123456);
+    ck_assert_float_eq(state_dict_find(dict, "a")->data[0], 2.5F);
+    state_dict_free(dict);
+    free(bytes);
+}
+END_TEST
+
 START_TEST(safetensors_refuses_other_dtypes_by_name)
 {
-    refused_as(STATUS_UNSUPPORTED, "{\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
-               "tensor \"a\": its dtype is F16, only F32 (torch.float32) is read");
+    refused_as(STATUS_UNSUPPORTED, "{\"a\":{\"dtype\":\"C64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
+               "tensor \"a\": its dtype is C64; these are read: F32, F16, BF16, F64");
     refused_as(STATUS_UNSUPPORTED, "{\"a\":{\"dtype\":\"\xFF\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
                "its dtype is no name of one");
     struct error err;
     struct state_dict *dict;
-    parse("{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, &dict, &err);
+    parse("{\"a\":{\"dtype\":\"F8_E8M0\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, &dict, &err);
     ck_assert_ptr_nonnull(strstr(err.hint, ".float()"));
+}
+END_TEST
+
+/* The tensors of all types in one file, each of a length of its own, so that none is aligned by chance. */
+START_TEST(safetensors_makes_floats_of_other_dtypes)
+{
+    static const char header[] = "{\"e\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},"
+                                 "\"h\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[3,7]},"
+                                 "\"d\":{\"dtype\":\"F64\",\"shape\":[1,2],\"data_offsets\":[7,23]},"
+                                 "\"f\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[23,27]},"
+                                 "\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[27,31]},"
+                                 "\"n\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[31,39]}}";
+    unsigned char data[39] = {0, 1, 255, 0x00, 0x3C, 0x01, 0x80};
+    const double doubles[] = {0.1, -1e300};
+    const float single = 1.5f;
+    const int64_t whole = -3;
+    memcpy(data + 7, doubles, 16);
+    memcpy(data + 23, &single, 4);
+    memcpy(data + 27, (unsigned char[]){0x80, 0x3F, 0x20, 0xC1}, 4);
+    memcpy(data + 31, &whole, 8);
+    size_t len;
+    struct error err = {0};
+    struct state_dict *dict = NULL;
+    char *bytes = safetensors_bytes(header, data, sizeof data, &len);
+    ck_assert_msg(safetensors_parse(bytes, len, &dict, &err) == STATUS_OK, "%s", err.message);
+    free(bytes);
+    ck_assert_float_eq(state_dict_find(dict, "e")->data[2], 255.0f);
+    ck_assert_str_eq(state_dict_find(dict, "h")->dtype, "torch.float16");
+    ck_assert_float_eq(state_dict_find(dict, "h")->data[0], 1.0f);
+    ck_assert_float_eq(state_dict_find(dict, "h")->data[1], -0x1p-24f);
+    ck_assert_float_eq(state_dict_find(dict, "d")->data[0], 0.1f);
+    ck_assert(isinf(state_dict_find(dict, "d")->data[1]));
+    ck_assert_float_eq(state_dict_find(dict, "f")->data[0], 1.5f);
+    ck_assert_float_eq(state_dict_find(dict, "b")->data[1], -10.0f);
+    ck_assert_float_eq(state_dict_find(dict, "n")->data[0], -3.0f);
+    ck_assert_uint_eq((uintptr_t)state_dict_find(dict, "d")->data % sizeof(float), 0);
+    state_dict_free(dict);
 }
 END_TEST
 
@@ -269,16 +331,53 @@ START_TEST(safetensors_read_reads_a_file_and_names_it_in_errors)
 }
 END_TEST
 
+/* Either bytes are read, or they are refused in words. */
+static bool read_or_refused(const char *bytes, size_t len)
+{
+    struct error err = {.status = STATUS_OK};
+    struct state_dict *dict = NULL;
+    char *copy = malloc(len ? len : 1); /* of this length exactly, so that a sanitizer sees a step beyond it */
+    memcpy(copy, bytes, len);
+    enum status status = safetensors_parse(copy, len, &dict, &err);
+    free(copy);
+    ck_assert(status == STATUS_OK ? dict != NULL : !dict && err.status == status && err.message[0] && err.hint[0]);
+    state_dict_free(dict);
+    return status == STATUS_OK;
+}
+
+START_TEST(safetensors_takes_or_refuses_every_flipped_byte_and_refuses_every_cut)
+{
+    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"},"
+                                 "\"w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[8,32]},"
+                                 "\"h\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]}}";
+    char data[32] = {0};
+    size_t len, read = 0;
+    char *bytes = safetensors_bytes(header, data, sizeof data, &len);
+    for (size_t i = 0; i < len; i++)
+        for (int flip = 1; flip < 256; flip++) {
+            bytes[i] = (char)(bytes[i] ^ flip);
+            read += read_or_refused(bytes, len);
+            bytes[i] = (char)(bytes[i] ^ flip);
+        }
+    ck_assert_uint_ge(read, sizeof data * 255);
+    for (size_t cut = 0; cut < len; cut++)
+        ck_assert(!read_or_refused(bytes, cut));
+    free(bytes);
+}
+END_TEST
+
 UNIT_MAIN("engine/safetensors", safetensors_gives_tensors_in_the_order_of_the_header,
           safetensors_aligns_floats_that_lie_unaligned_in_the_file,
           safetensors_takes_scalars_empty_tensors_and_an_empty_file,
           safetensors_refuses_files_that_are_too_short_for_their_header,
           safetensors_refuses_a_header_that_is_no_json_object,
           safetensors_refuses_entries_with_missing_unknown_or_repeated_keys,
-          safetensors_refuses_other_dtypes_by_name,
+          safetensors_refuses_other_dtypes_by_name, safetensors_makes_floats_of_other_dtypes,
+          safetensors_reads_the_counter_of_a_batch_norm,
           safetensors_refuses_shapes_that_are_no_whole_numbers_or_overflow,
           safetensors_refuses_offsets_that_do_not_fit_the_shape_or_the_file,
           safetensors_refuses_tensors_that_overlap_or_leave_a_gap,
           safetensors_refuses_a_name_that_stands_twice_however_it_is_written,
           safetensors_reads_a_hundred_thousand_tensors_and_finds_each,
-          safetensors_read_reads_a_file_and_names_it_in_errors)
+          safetensors_read_reads_a_file_and_names_it_in_errors,
+          safetensors_takes_or_refuses_every_flipped_byte_and_refuses_every_cut)

@@ -115,8 +115,78 @@ START_TEST(structure_refuses_children_that_are_not_name_and_module)
     refused("Sequential(\n  (a", "a child is written as (name): Class(...)");
     refused("Odd(\n  scale=2\n  (a): ReLU()\n)", "line 2 is \"  scale=2\"");
     refused("Sequential(\n  (a): ReLU()\n  (a): ReLU()\n)", "line 3 is \"  (a): ReLU()\": its parent already has");
-    refused("ModuleList(\n  (0-2): 3 x Linear(in_features=1, out_features=1, bias=True)\n)",
-            "equal children of a ModuleList");
+}
+END_TEST
+
+/* ---- Equal children of a ModuleList ---- */
+
+static const char LIST[] = "ModuleList(\n"
+                           "  (0-1): 2 x Sequential(\n"
+                           "    (list): ModuleList(\n"
+                           "      (0-2): 3 x ReLU()\n"
+                           "    )\n"
+                           "  )\n"
+                           "  (2): ReLU()\n"
+                           "  (3-4): 2 x Linear(in_features=1, out_features=1, bias=True)\n"
+                           ")";
+
+START_TEST(structure_makes_equal_children_of_a_list_as_many_modules_as_they_are)
+{
+    struct module *root = parse(LIST);
+    static const char *const names[] = {"0", "1", "2", "3", "4"};
+    ck_assert_uint_eq(root->child_count, 5);
+    for (size_t i = 0; i < 5; i++)
+        ck_assert_str_eq(root->children[i]->name, names[i]);
+    const struct module *inner = root->children[1]->children[0];
+    ck_assert_uint_eq(inner->child_count, 3);
+    ck_assert_str_eq(inner->children[2]->name, "2");
+    ck_assert_str_eq(inner->children[2]->class_name, "ReLU");
+    ck_assert_str_eq(root->children[4]->arguments, "in_features=1, out_features=1, bias=True");
+    module_free(root);
+    check_round_trip(LIST, LIST);
+}
+END_TEST
+
+/* Older PyTorch wrote each on a line of its own; a tree that was made by hand is marked to print as the newer does. */
+START_TEST(structure_prints_equal_children_as_they_were_written_until_they_are_marked)
+{
+    static const char old[] = "Net(\n  (a): ModuleList(\n    (0): ReLU()\n    (1): ReLU()\n    (2): Tanh()\n  )\n"
+                              "  (b): Sequential(\n    (0): ReLU()\n    (1): ReLU()\n  )\n)";
+    check_round_trip(old, old);
+    struct module *root = parse(old);
+    ck_assert(structure_mark_runs(root));
+    char *printed = structure_print(root);
+    ck_assert_str_eq(printed, "Net(\n  (a): ModuleList(\n    (0-1): 2 x ReLU()\n    (2): Tanh()\n  )\n"
+                              "  (b): Sequential(\n    (0): ReLU()\n    (1): ReLU()\n  )\n)");
+    free(printed);
+    module_free(root);
+    root = parse(LIST);
+    ck_assert(structure_mark_runs(root));
+    printed = structure_print(root);
+    ck_assert_str_eq(printed, LIST);
+    free(printed);
+    module_free(root);
+}
+END_TEST
+
+START_TEST(structure_takes_for_a_run_only_what_is_written_as_one)
+{
+    check_round_trip("ModuleDict(\n  (0-2): ReLU()\n)", "ModuleDict(\n  (0-2): ReLU()\n)"); /* a key */
+    refused("ModuleList(\n  (0-2): 2 x ReLU()\n)", "a module is written as Class(arguments)");
+    refused("ModuleList(\n  (2-0): 3 x ReLU()\n)", "a module is written as Class(arguments)");
+    refused("ModuleList(\n  (0-0): 1 x ReLU()\n)", "a module is written as Class(arguments)");
+    refused("ModuleList(\n  (00-2): 3 x ReLU()\n)", "a module is written as Class(arguments)");
+    refused("ModuleList(\n  (0-2):  3 x ReLU()\n)", "a module is written as Class(arguments)");
+}
+END_TEST
+
+START_TEST(structure_refuses_runs_of_too_many_and_of_names_that_are_there)
+{
+    refused("ModuleList(\n  (0-4095): 4096 x ReLU()\n)", "more than the 4096 modules that are read");
+    refused("ModuleList(\n  (0-999999998): 999999999 x ReLU()\n)", "more than the 4096 modules");
+    refused("A(\n  (0-99): 100 x A(\n    (0-99): 100 x ReLU()\n  )\n)", "more than the 4096 modules");
+    refused("ModuleList(\n  (0-2): 3 x ReLU()\n  (2): ReLU()\n)", "a ModuleList has two children (2)");
+    refused("ModuleList(\n  (0-2): 3 x ReLU()\n  (0-1): 2 x ReLU()\n)", "already has a child of this name");
 }
 END_TEST
 
@@ -245,6 +315,10 @@ UNIT_MAIN("engine/structure", structure_reads_names_classes_and_arguments_in_ord
           structure_prints_back_to_the_letter, structure_accepts_any_line_ends_and_white_space_behind_the_text,
           structure_refuses_what_is_no_module_with_the_line,
           structure_refuses_children_that_are_not_name_and_module,
+          structure_makes_equal_children_of_a_list_as_many_modules_as_they_are,
+          structure_prints_equal_children_as_they_were_written_until_they_are_marked,
+          structure_takes_for_a_run_only_what_is_written_as_one,
+          structure_refuses_runs_of_too_many_and_of_names_that_are_there,
           structure_refuses_wrong_indentation_and_brackets_that_do_not_close,
           structure_refuses_bytes_that_are_no_text, structure_messages_cut_long_lines,
           structure_reads_64_levels_with_children_and_no_more, structure_reads_4096_modules_and_no_more,

@@ -222,6 +222,57 @@ START_TEST(linear_is_right_for_layers_larger_than_a_block_of_the_cache)
 }
 END_TEST
 
+/* Which rows of a batch have the same half of their inputs zero. */
+enum { NO_ROWS, UPPER_ROWS, LOWER_ROWS, ALL_ROWS, PATTERNS };
+
+static void put_zero_columns(struct floats x, size_t rows, int pattern)
+{
+    const size_t in = x.count / rows, half = (rows + 1) / 2;
+    const size_t begin = pattern == LOWER_ROWS ? half : 0;
+    const size_t end = pattern == NO_ROWS ? 0 : pattern == UPPER_ROWS ? half : rows;
+    for (size_t r = begin; r < end; r++)
+        for (size_t k = 1; k < in; k += 2)
+            x.at[r * in + k] = k % 4 == 1 ? 0.0F : -0.0F;
+}
+
+static void check_patterns(const struct layer *layer, size_t rows)
+{
+    for (int pattern = 0; pattern < PATTERNS; pattern++) {
+        struct floats x = floats_random(rows * layer->in);
+        put_zero_columns(x, rows, pattern);
+        check_rows(layer, x.at, rows);
+        free(x.storage);
+    }
+}
+
+/* 229 outputs are panels enough for the widest shapes, then for each narrower one. */
+static void check_every_shape(const struct kernels *table)
+{
+    struct layer layer = layer_make(table, 40, 229);
+    for (size_t rows = 1; rows <= 17; rows++)
+        check_patterns(&layer, rows);
+    layer_free(&layer);
+}
+
+START_TEST(linear_is_right_for_every_shape_of_tile_and_wherever_the_zeros_are)
+{
+    for_each_table(check_every_shape);
+}
+END_TEST
+
+static void check_full_blocks(const struct kernels *table)
+{
+    struct layer layer = layer_make(table, 784, 3);
+    check_patterns(&layer, 130);
+    layer_free(&layer);
+}
+
+START_TEST(linear_has_scratch_for_every_tile_of_a_block_to_skip_zeros)
+{
+    for_each_table(check_full_blocks);
+}
+END_TEST
+
 /* The chain's own error: each of its K roundings is at most half an ulp of a partial sum, and no partial sum exceeds
  * |b| + sum |x w| by more than these roundings; so |error| <= K eps (|b| + sum |x w|), with a product's own rounding
  * where it is not fused well inside the other half. */
@@ -392,7 +443,9 @@ END_TEST
 
 UNIT_MAIN("kernels/linear", every_table_is_tested_that_this_processor_runs,
           linear_is_one_chain_of_additions_for_every_count_of_rows, linear_is_right_for_awkward_sizes,
-          linear_is_right_for_layers_larger_than_a_block_of_the_cache, linear_is_within_the_bound_of_its_roundings,
+          linear_is_right_for_layers_larger_than_a_block_of_the_cache,
+          linear_is_right_for_every_shape_of_tile_and_wherever_the_zeros_are,
+          linear_has_scratch_for_every_tile_of_a_block_to_skip_zeros, linear_is_within_the_bound_of_its_roundings,
           linear_gives_a_row_the_same_bits_alone_and_in_any_batch,
           linear_treats_nan_infinity_denormals_and_both_zeros_alike_on_all_ways,
           linear_does_not_skip_zeros_when_a_weight_is_not_finite, linear_without_bias_begins_at_zero,

@@ -103,6 +103,74 @@ START_TEST(describe_lists_layers_in_order_with_their_shapes)
 }
 END_TEST
 
+static struct model *load_data(const char *folder)
+{
+    struct model *model;
+    struct error err = {0};
+    enum status status = model_load(folder, "data", "1", &model, &err);
+    ck_assert_msg(status == STATUS_OK, "%s", err.message);
+    return model;
+}
+
+START_TEST(describe_gives_layers_the_arguments_that_pytorch_gave_them)
+{
+    struct model *model = load_data("tests/data/batch_norms/1");
+    cJSON *all = describe(model);
+    const cJSON *norm = cJSON_GetArrayItem(member(all, "layers"), 7);
+    ck_assert_str_eq(text(norm, "type"), "BatchNorm1d");
+    assert_number(norm, "num_features", 21);
+    assert_number(norm, "eps", 0.001);
+    ck_assert(cJSON_IsFalse(member(norm, "affine")));
+    ck_assert(cJSON_IsTrue(member(norm, "track_running_stats")));
+    ck_assert_str_eq(text(cJSON_GetArrayItem(member(all, "layers"), 9), "approximate"), "none");
+    assert_number(cJSON_GetArrayItem(member(all, "layers"), 12), "dim", -1);
+    ck_assert_str_eq(text(all, "task"), "classification");
+    cJSON_Delete(all);
+    model_free(model);
+    buffer_free(&out);
+}
+END_TEST
+
+START_TEST(describe_follows_a_rows_shape_from_layer_to_layer)
+{
+    struct model *model = load_data("tests/data/autoencoder/1");
+    cJSON *all = describe(model);
+    const cJSON *layers = member(all, "layers");
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 0), "in_shape"), -1, 6, 6);
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 0), "out_shape"), -1, 6, 6);
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 1), "normalized_shape"), 6, 6);
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 2), "out_shape"), -1, 36);
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 7), "in_shape"), -1, 36);
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 7), "unflattened_size"), 6, 6);
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 8), "out_shape"), -1, 6, 6);
+    cJSON_Delete(all);
+    model_free(model);
+    buffer_free(&out);
+}
+END_TEST
+
+START_TEST(describe_gives_channels_with_their_mean_and_deviation)
+{
+    struct model *model = fixture_load(
+        (const char *const[]){FLATTEN, LINEAR(12, 1), "Hardtanh(min_val=-inf, max_val=0.5)", NULL},
+        "{\"task\": \"binary\", \"labels\": [\"no\", \"yes\"], \"input\": "
+        "{\"channels\": 3, \"mean\": [0.5, 0, 1], \"std\": [0.25, 1, 2]}}");
+    cJSON *all = describe(model);
+    const cJSON *input = member(all, "input"), *layers = member(all, "layers");
+    assert_number(input, "channels", 3);
+    assert_number(input, "width", 2);
+    ASSERT_NUMBERS(member(input, "mean"), 0.5, 0, 1);
+    ASSERT_NUMBERS(member(input, "std"), 0.25, 1, 2);
+    ASSERT_NUMBERS(member(cJSON_GetArrayItem(layers, 0), "in_shape"), -1, 3, 2, 2);
+    ck_assert_str_eq(text(cJSON_GetArrayItem(layers, 2), "min_val"), "-inf");
+    ck_assert_str_eq(text(all, "task"), "binary");
+    ck_assert_int_eq(cJSON_GetArraySize(member(all, "labels")), 2);
+    cJSON_Delete(all);
+    model_free(model);
+    buffer_free(&out);
+}
+END_TEST
+
 START_TEST(describe_lists_parameters_and_counts_them)
 {
     struct model *model = fixture_load(network, json);
@@ -172,7 +240,8 @@ static void append_file(struct buffer *to, const char *path)
 
 START_TEST(describe_prints_to_the_letter_what_the_tutorials_script_prints)
 {
-    static const char *const names[] = {"tiny", "nested", "odd", "sequential"};
+    static const char *const names[] = {"tiny",        "nested", "odd",         "sequential",
+                                        "batch_norms", "gated",  "autoencoder", "activation_tower"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char folder[64], path[96];
         struct model *model;
@@ -198,6 +267,8 @@ START_TEST(describe_prints_to_the_letter_what_the_tutorials_script_prints)
 END_TEST
 
 UNIT_MAIN("server/describe", describe_tells_who_serves_what, describe_lists_layers_in_order_with_their_shapes,
+          describe_gives_layers_the_arguments_that_pytorch_gave_them,
+          describe_follows_a_rows_shape_from_layer_to_layer, describe_gives_channels_with_their_mean_and_deviation,
           describe_lists_parameters_and_counts_them, describe_gives_labels_and_input_as_model_json_says,
           describe_says_null_for_labels_and_no_size_where_there_is_none,
           describe_prints_to_the_letter_what_the_tutorials_script_prints)

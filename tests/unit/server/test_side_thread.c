@@ -26,7 +26,7 @@ static struct side_thread *start(void)
 {
     struct side_thread *side;
     struct error err = {0};
-    enum status status = side_thread_start(&side, &err);
+    enum status status = side_thread_start(1, &side, &err);
     ck_assert_msg(status == STATUS_OK, "%s", err.message);
     order_count = 0;
     sem_init(&permit, 0, 0);
@@ -165,7 +165,35 @@ START_TEST(side_thread_takes_tasks_from_many_threads_and_keeps_the_order_of_each
 }
 END_TEST
 
+static sem_t both;
+
+static void wait_for_the_other(struct side_task *task)
+{
+    (void)task;
+    sem_post(&both);
+    int posted = 0;
+    while (posted < 2) {
+        sem_getvalue(&both, &posted);
+        sched_yield();
+    }
+}
+
+START_TEST(side_thread_runs_as_many_tasks_at_once_as_it_has_threads)
+{
+    struct side_thread *side;
+    struct error err = {0};
+    struct side_task tasks[2] = {{.run = wait_for_the_other}, {.run = wait_for_the_other}};
+    sem_init(&both, 0, 0);
+    ck_assert_int_eq(side_thread_start(2, &side, &err), STATUS_OK);
+    side_thread_push(side, &tasks[0]);
+    side_thread_push(side, &tasks[1]);
+    side_thread_free(side); /* each task ends when both have begun */
+    sem_destroy(&both);
+}
+END_TEST
+
 UNIT_MAIN("server/side_thread", side_thread_runs_tasks_in_the_order_of_their_pushes,
           side_thread_does_not_hold_up_whoever_pushes, side_thread_free_runs_what_was_pushed,
           side_thread_lets_a_task_be_freed_inside_it, side_thread_lets_a_task_be_pushed_again_inside_it,
-          side_thread_takes_tasks_from_many_threads_and_keeps_the_order_of_each)
+          side_thread_takes_tasks_from_many_threads_and_keeps_the_order_of_each,
+          side_thread_runs_as_many_tasks_at_once_as_it_has_threads)
