@@ -1,11 +1,9 @@
 #include "engine/model.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/file.h"
 #include "engine/model_json.h"
@@ -101,36 +99,25 @@ static enum status refuse_several(const char *path, const bool there[READER_COUN
     return file_error(path, STATUS_INVALID, err);
 }
 
-/* Sets *ret_code to 0 if the file is there, else to errno. */
-static enum status look_for(const char *folder, const char *name, int *ret_code, struct error *err)
+static enum status look_for(const char *folder, const char *name, bool *ret_there, struct error *err)
 {
     char *file = file_join(folder, name);
-    if (!file)
-        return refuse_no_memory(err);
-    *ret_code = access(file, F_OK) == 0 ? 0 : errno;
+    enum status status = file ? file_is_there(file, ret_there, err) : refuse_no_memory(err);
     free(file);
-    return STATUS_OK;
+    return status;
 }
 
-/* The first, if there is none: its refusal says what is missing. The same for one of which the system does not tell whether
- * it is there: reading it says why. */
+/* The first, if there is none: its refusal says what is missing. */
 static enum status find_reader(const char *path, const struct reader **ret, struct error *err)
 {
     bool there[READER_COUNT] = {false};
     size_t count = 0;
     for (size_t i = 0; i < READER_COUNT; i++) {
-        int code = 0;
-        enum status status = look_for(path, READERS[i].file, &code, err);
+        enum status status = look_for(path, READERS[i].file, &there[i], err);
         if (status != STATUS_OK)
             return status;
-        if (code == ENOENT || code == ENOTDIR)
-            continue;
-        if (count == 0)
+        if (there[i] && count++ == 0)
             *ret = &READERS[i];
-        if (code != 0)
-            break;
-        there[i] = true;
-        count++;
     }
     return count > 1 ? refuse_several(path, there, err) : STATUS_OK;
 }
