@@ -22,10 +22,16 @@
          (at, len, access, flags, fd, offset))                                                                   \
     CALL(pthread_create, int, EAGAIN, EAGAIN, (pthread_t *thread, const pthread_attr_t *attributes,              \
          void *(*run)(void *), void *argument), (thread, attributes, run, argument))                             \
+    CALL(pthread_key_create, int, EAGAIN, EAGAIN, (pthread_key_t *key, void (*end)(void *)), (key, end))         \
+    CALL(pthread_setspecific, int, ENOMEM, ENOMEM, (pthread_key_t key, const void *value), (key, value))         \
     CALL(fopen, FILE *, NULL, EMFILE, (const char *path, const char *mode), (path, mode))                        \
     CALL(opendir, DIR *, NULL, EMFILE, (const char *path), (path))                                               \
     CALL(readdir, struct dirent *, NULL, EIO, (DIR *folder), (folder))                                           \
     CALL(read, ssize_t, -1, EIO, (int fd, void *data, size_t len), (fd, data, len))                              \
+    CALL(pread, ssize_t, -1, EIO, (int fd, void *data, size_t len, off_t offset), (fd, data, len, offset))       \
+    CALL(lseek, off_t, -1, EIO, (int fd, off_t offset, int from), (fd, offset, from))                            \
+    CALL(realpath, char *, NULL, ENOMEM, (const char *path, char *resolved), (path, resolved))                   \
+    CALL(rename, int, -1, EACCES, (const char *from, const char *to), (from, to))                                \
     CALL(write, ssize_t, -1, ENOSPC, (int fd, const void *data, size_t len), (fd, data, len))                    \
     CALL(fgets, char *, NULL, EIO, (char *line, int size, FILE *file), (line, size, file))                       \
     CALL(fflush, int, EOF, ENOSPC, (FILE *file), (file))                                                         \
@@ -68,6 +74,12 @@
          events, count, timeout_ms))                                                                             \
     CALL(cJSON_ParseWithLengthOpts, cJSON *, NULL, ENOMEM, (const char *text, size_t len, const char **end,      \
          cJSON_bool whole), (text, len, end, whole))                                                             \
+    CALL(inflateInit_, int, Z_MEM_ERROR, ENOMEM, (z_streamp stream, const char *version, int size), (stream,     \
+         version, size))                                                                                         \
+    CALL(inflateInit2_, int, Z_MEM_ERROR, ENOMEM, (z_streamp stream, int bits, const char *version, int size),   \
+         (stream, bits, version, size))                                                                          \
+    CALL(protobuf_c_message_unpack, ProtobufCMessage *, NULL, ENOMEM, (const ProtobufCMessageDescriptor *kind,   \
+         ProtobufCAllocator *allocator, size_t len, const uint8_t *data), (kind, allocator, len, data))          \
     CALL(MHD_create_response_from_buffer, struct MHD_Response *, NULL, ENOMEM, (size_t len, void *data,          \
          enum MHD_ResponseMemoryMode mode), (len, data, mode))                                                   \
     CALL(MHD_add_response_header, enum MHD_Result, MHD_NO, ENOMEM, (struct MHD_Response *response,               \

@@ -33,6 +33,7 @@ def start_with(models_folder, folder, kind, nth, right):
     with Control(folder) as control, failing(control, kind, nth):
         try:
             with serving(models_folder, place, control) as daemon:
+                control.disarm(kind)
                 assert daemon.predict(RAW).body == right
         except NotStarted as refusal:
             check_refusal(refusal.code, refusal.text)

@@ -1,7 +1,9 @@
 """A running daemon, with every call of every kind failing once in each kind of request: the right answer, or a refusal in
 JSON, and the next request is answered right."""
+import concurrent.futures
 import contextlib
 import errno
+import gzip
 import http.client
 import os
 import re
@@ -43,6 +45,7 @@ REQUESTS = {  # method, path, body, headers
     "by_the_queue": ("POST", "/predict?dtype=uint8", ROWS[:40].tobytes()),
     "by_the_slow_lane": ("POST", "/predict?dtype=uint8", ROWS.tobytes()),
     "slow_json": ("POST", "/predict", bodies.json_body(ROWS[:60], dtype="uint8")),
+    "gzip": ("POST", "/predict", gzip.compress(RAW), {"Content-Encoding": "gzip"}),
     "chunked": ("POST", "/predict", [RAW[:300], RAW[300:]]),
     "all_parameters": ("POST", "/predict?top_k=3&logits=1&layers=1&invert=1", RAW),
     "binary_answer": ("POST", "/predict", RAW, {"Accept": "application/octet-stream"}),
@@ -60,8 +63,10 @@ REQUESTS = {  # method, path, body, headers
     "unknown_coding": ("POST", "/predict", b"", {"Transfer-Encoding": "gzip"}),
 }
 
-# Calls whose failure is the end of the connection itself: a reset, and the library, which closes what it cannot take.
-ENDS_CONNECTION = {"recvfrom", "MHD_add_connection"}
+# Calls whose failure is the end of the connection itself: a reset, the library, which closes what it cannot take, and the
+# socket that does not take a refusal.
+ENDS_CONNECTION = {"recvfrom", "MHD_add_connection", "sendmsg"}
+NO_MEMORY = "there is no memory for the answer"
 
 
 class Served:
@@ -129,6 +134,8 @@ def check_answer(answer, name, right):
         assert answer.status != 503 or answer.header("Retry-After"), repr(answer)
         return
     assert answer.status == right.status, repr(answer)
+    if right.status >= 400 and answer.json()["error"] == NO_MEMORY:
+        return
     if name == "metrics":
         assert series(answer.body) == series(right.body), repr(answer)
     else:
@@ -178,6 +185,31 @@ def test_a_refusal_for_want_of_memory_is_another_whichever_call_fails(tiny, tmp_
         calls = made_since(before, served.control)
         few = {kind: count for kind, count in calls.items() if kind not in {*ENDS_CONNECTION, "epoll_wait"}}
         check_all(refused, [(served, kind, nth) for kind, nth in every_nth(few)])
+
+
+def test_a_full_queue_refuses_and_goes_on_whichever_call_fails(tiny, tmp_path):
+    """A batch waits for company, so that rows lie in the queue, which has no room for as many again."""
+    wide, late = ROWS[:40].tobytes(), ROWS[40:80].tobytes()
+    with Control(tmp_path) as control, Daemon("--models", tiny, "--io-threads", 1, "--queue-max", 64, "--rows-max", 64,
+                                              "--batch-max", 64, "--batch-delay-us", 300000, env=control.env()) as daemon:
+        right = {rows: daemon.predict(rows, "?dtype=uint8").body for rows in (wide, late)}
+        for kind, nth in [("poll", 1), ("poll", 2), ("poll", 3), ("epoll_wait", 1)]:
+            refused = []
+
+            def ask(rows):
+                answer = daemon.predict(rows, "?dtype=uint8")
+                if answer.status == 503:
+                    refused.append(answer.json())
+                else:
+                    assert answer.body == right[rows], repr(answer)
+
+            def ask_both():
+                with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                    list(pool.map(ask, (wide, late)))
+                return refused
+
+            with failing(control, kind, nth):
+                wait(ask_both, "a full queue")
 
 
 def test_the_files_of_the_process_are_counted_or_not_whichever_call_fails(tiny, tmp_path):

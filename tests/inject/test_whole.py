@@ -6,8 +6,9 @@ import pytest
 import injector
 from scenario import failed_sites
 
-# What no command comes to: a line that is logged while no log is open.
-UNREACHED = {"poll in write_directly (log.c)", "write in write_directly (log.c)"}
+# What no command comes to: a line that is logged while no log is open, and marks of modules that are alike, which only a
+# reader of lists of modules would ask for.
+UNREACHED = {"poll in write_directly (log.c)", "write in write_directly (log.c)", "calloc in mark_list (structure_runs.c)"}
 
 
 def test_every_call_was_made_to_fail(request):
