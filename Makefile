@@ -47,13 +47,14 @@ GENERATED := build/generated/engine/onnx_schema.pb-c
 CFLAGS_build/generated/engine/onnx_schema.pb-c.o := -w
 
 SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
-HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)
+HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h tests/inject/*.h)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
+INJECT_SOURCES := $(wildcard tests/inject/*.c)
 BENCH_PYTHON = $(or $(PYTHON),/usr/bin/python3) -B
 TOOL_SOURCES := $(wildcard tests/tools/*.c)
-EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES) $(TOOL_SOURCES)
+EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES) $(INJECT_SOURCES) $(TOOL_SOURCES)
 LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES)) $(GENERATED).c
 
 .PHONY: all
@@ -77,6 +78,10 @@ lint: ## gcc and clang with -Werror, clang-tidy, cppcheck, clang-format, shellch
 fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets
 fuzz-run: fuzz ## replay known crashes, then fuzz each target for FUZZ_SECONDS (10)
 	@sh scripts/fuzz.sh
+
+.PHONY: inject
+inject: ## make every allocation, thread, file and socket call of mlpd's own fail once, under the address sanitizer
+	@sh scripts/inject.sh
 
 .PHONY: bench bench-peers bench-publish bench-kernels overload soak
 BENCH_PROGRAMS := bench_kernels kernel_worker ceiling_mhd ceiling_epoll count_allocations.so
@@ -168,6 +173,12 @@ $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libmlpd.a
 
 .PHONY: unit-programs
 unit-programs: $(UNIT_SOURCES:%.c=$(B)/%)
+
+# A second program of the same objects, whose calls of the functions in calls.h pass through inject.c.
+INJECT_CALLS = $(shell grep -o 'CALL([A-Za-z_0-9]*[,)]' tests/inject/calls.h | sed 's/CALL(//; s/[,)]//')
+$(B)/tests/inject/mlpd: $(B)/server/main.o $(B)/tests/inject/inject.o $(B)/libmlpd.a tests/inject/calls.h
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) $(INJECT_CALLS:%=-Wl,--wrap=%) -o $@ $(filter-out %.h,$^) $(LIBS)
 
 # Each fuzz target is built by clang with libFuzzer from the library's sources: build/fuzz/tests/fuzz/fuzz_NAME.
 FUZZ_CC ?= clang

@@ -62,6 +62,15 @@ static enum status check_kind_and_size(struct file *file, size_t bytes_max, stru
     return STATUS_OK;
 }
 
+enum status file_is_there(const char *path, bool *ret_there, struct error *err)
+{
+    bool there = access(path, F_OK) == 0;
+    if (!there && errno != ENOENT && errno != ENOTDIR)
+        return file_error(path, refuse_errno("it cannot be examined", errno, err), err);
+    *ret_there = there;
+    return STATUS_OK;
+}
+
 enum status file_open(const char *path, size_t bytes_max, struct file *ret, struct error *err)
 {
     struct file file = {.size = 0};

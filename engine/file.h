@@ -3,6 +3,7 @@
 #ifndef MLPD_ENGINE_FILE_H
 #define MLPD_ENGINE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/status.h"
@@ -26,6 +27,9 @@ void file_close(struct file *file);
 
 /* Reads the whole file. On success *ret_data holds *ret_len bytes and a NUL behind them; the caller frees it. */
 enum status file_read(const char *path, size_t bytes_max, char **ret_data, size_t *ret_len, struct error *err);
+
+/* Whether anything has that path, a link's target for the link. Refused where the system does not tell. */
+enum status file_is_there(const char *path, bool *ret_there, struct error *err);
 
 /* "folder/name", a slash at the folder's end not doubled; the caller frees it. NULL if out of memory. */
 char *file_join(const char *folder, const char *name);

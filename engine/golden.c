@@ -178,12 +178,11 @@ enum status golden_compare(const struct backend *backend, struct golden_report *
     char *path = folder ? file_join(folder, GOLDEN_FILE) : NULL;
     if (folder && !path)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the path of %s", GOLDEN_FILE);
-    if (!path || access(path, F_OK) != 0) {
-        free(path);
-        return STATUS_OK;
-    }
-    enum status status = safetensors_read(path, &dict, err);
-    if (status == STATUS_OK) {
+    bool there = false;
+    enum status status = path ? file_is_there(path, &there, err) : STATUS_OK;
+    if (status == STATUS_OK && there)
+        status = safetensors_read(path, &dict, err);
+    if (dict) {
         status = compare_dict(backend, dict, ret, err);
         if (status != STATUS_OK)
             file_error(path, status, err);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/file.h"
 #include "engine/model_json.h"
@@ -89,38 +88,38 @@ static void place_release(struct place *place)
     free(place->folder);
 }
 
-static bool is_there(const char *folder, const char *name)
-{
-    char *file = folder ? file_join(folder, name) : NULL;
-    bool there = file && access(file, F_OK) == 0;
-    free(file);
-    return there;
-}
-
-static enum status refuse_several(const char *path, struct error *err)
+static enum status refuse_several(const char *path, const bool there[READER_COUNT], struct error *err)
 {
     char list[128] = "";
     for (size_t i = 0, len = 0; i < READER_COUNT; i++)
-        if (is_there(path, READERS[i].file))
+        if (there[i])
             len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", len ? ", " : "", READERS[i].file);
     error_set(err, STATUS_INVALID, "it holds parameters more than once: %s", list);
     error_hint(err, "leave the one that is to be served, and move the others away");
     return file_error(path, STATUS_INVALID, err);
 }
 
+static enum status look_for(const char *folder, const char *name, bool *ret_there, struct error *err)
+{
+    char *file = file_join(folder, name);
+    enum status status = file ? file_is_there(file, ret_there, err) : refuse_no_memory(err);
+    free(file);
+    return status;
+}
+
 /* The first, if there is none: its refusal says what is missing. */
 static enum status find_reader(const char *path, const struct reader **ret, struct error *err)
 {
-    const struct reader *found = NULL;
+    bool there[READER_COUNT] = {false};
+    size_t count = 0;
     for (size_t i = 0; i < READER_COUNT; i++) {
-        if (!is_there(path, READERS[i].file))
-            continue;
-        if (found)
-            return refuse_several(path, err);
-        found = &READERS[i];
+        enum status status = look_for(path, READERS[i].file, &there[i], err);
+        if (status != STATUS_OK)
+            return status;
+        if (there[i] && count++ == 0)
+            *ret = &READERS[i];
     }
-    *ret = found ? found : &READERS[0];
-    return STATUS_OK;
+    return count > 1 ? refuse_several(path, there, err) : STATUS_OK;
 }
 
 /* The reader of a file by the end of its name, or NULL. */
@@ -192,13 +191,14 @@ static enum status load_parameters(const struct place *place, struct model *mode
     return status;
 }
 
+/* NULL if there is none; whatever else keeps it from being read is no reason to assume another structure. */
 static enum status parse_structure_file(const char *file, struct module **ret, struct error *err)
 {
     char *text = NULL;
     size_t len;
     enum status status = file_read(file, STRUCTURE_BYTES_MAX, &text, &len, err);
     if (status != STATUS_OK)
-        return status;
+        return status == STATUS_NOT_FOUND ? STATUS_OK : status;
     status = structure_parse(text, len, ret, err);
     free(text);
     return status == STATUS_OK ? status : file_error(file, status, err);
@@ -238,15 +238,15 @@ static enum status infer_structure(const struct place *place, struct model *mode
 static enum status read_structure(const struct place *place, struct model *model, struct error *err)
 {
     struct module *structure = NULL;
-    if (!is_there(place->folder, "structure.txt"))
-        return model->structure ? STATUS_OK : infer_structure(place, model, err);
-    char *file = file_join(place->folder, "structure.txt");
-    if (!file)
+    char *file = place->folder ? file_join(place->folder, "structure.txt") : NULL;
+    if (place->folder && !file)
         return refuse_no_memory(err);
-    enum status status = parse_structure_file(file, &structure, err);
+    enum status status = file ? parse_structure_file(file, &structure, err) : STATUS_OK;
     free(file);
     if (status != STATUS_OK)
         return status;
+    if (!structure)
+        return model->structure ? STATUS_OK : infer_structure(place, model, err);
     module_free(model->structure);
     model->structure = structure;
     return STATUS_OK;

@@ -410,7 +410,9 @@ static char *relu_name(const struct inference *inference, const struct linear *l
     char *name;
     const size_t len = linear->len - at;
     const bool number = len < 10 && digits_at(linear, at) == len;
-    if (number && asprintf(&name, "%.*s%lu", (int)at, linear->name, strtoul(linear->name + at, NULL, 10) + 1) > 0) {
+    if (number) {
+        if (asprintf(&name, "%.*s%lu", (int)at, linear->name, strtoul(linear->name + at, NULL, 10) + 1) < 0)
+            return NULL;
         if (!is_taken(inference, name)) {
             memmove(name, name + at, strlen(name + at) + 1);
             return name;

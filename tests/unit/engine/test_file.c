@@ -138,6 +138,23 @@ START_TEST(file_error_puts_the_path_before_the_message_and_keeps_the_hint)
 }
 END_TEST
 
+START_TEST(file_is_there_tells_what_is_absent_from_what_cannot_be_told)
+{
+    char *folder = folder_create(), *path = folder_path(folder, "loop");
+    struct error err;
+    bool there;
+    ck_assert_int_eq(file_is_there(folder, &there, &err), STATUS_OK);
+    ck_assert(there);
+    ck_assert_int_eq(file_is_there(path, &there, &err), STATUS_OK);
+    ck_assert(!there);
+    ck_assert_int_eq(symlink("loop", path), 0);
+    ck_assert_int_eq(file_is_there(path, &there, &err), STATUS_IO);
+    ck_assert_ptr_nonnull(strstr(err.message, "/loop: it cannot be examined: "));
+    free(path);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(file_join_puts_one_slash_between_folder_and_name)
 {
     static const struct {
@@ -157,4 +174,5 @@ UNIT_MAIN("engine/file", file_join_puts_one_slash_between_folder_and_name,
           file_read_refuses_more_bytes_than_allowed_and_says_both_numbers,
           file_read_refuses_what_is_no_regular_file_without_waiting_for_it,
           file_read_names_a_file_that_is_not_there, file_read_exactly_refuses_a_file_that_became_shorter,
+          file_is_there_tells_what_is_absent_from_what_cannot_be_told,
           file_error_puts_the_path_before_the_message_and_keeps_the_hint)

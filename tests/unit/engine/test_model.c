@@ -458,6 +458,26 @@ START_TEST(model_load_takes_the_structure_of_a_whole_module_unless_there_is_a_st
 }
 END_TEST
 
+/* A link to itself can be opened by nobody, root included. */
+static char *folder_with_loop(const char *name)
+{
+    char *folder = folder_create(), *path;
+    copy_file("tests/data/torch", "module_sequential.pth", folder, "model.pth");
+    ck_assert_int_gt(asprintf(&path, "%s/%s", folder, name), 0);
+    ck_assert_int_eq(symlink(name, path), 0);
+    free(path);
+    return folder;
+}
+
+START_TEST(model_load_assumes_nothing_where_a_file_cannot_be_opened)
+{
+    struct error err = refusal(folder_with_loop("structure.txt"));
+    check_says(&err, "/structure.txt: it cannot be opened", "");
+    err = refusal(folder_with_loop("model.safetensors"));
+    check_says(&err, "/model.safetensors: it cannot be examined", "");
+}
+END_TEST
+
 START_TEST(model_load_reads_shards_by_their_index)
 {
     static const char first[] = "{\"stack.0.bias\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},"
@@ -588,6 +608,6 @@ UNIT_MAIN("engine/model", model_load_gives_layers_in_order_with_their_sizes_and_
           model_load_refuses_parameters_that_are_not_finite_and_says_where,
           model_load_refuses_a_folder_with_parameters_of_two_formats_and_lists_them,
           model_load_takes_the_structure_of_a_whole_module_unless_there_is_a_structure_txt,
-          model_load_reads_shards_by_their_index, model_load_names_the_file_that_is_missing_and_how_to_write_it,
-          model_load_names_the_file_that_is_broken, model_load_reads_model_json,
-          model_load_renders_the_reference_models_as_pytorch_printed_them)
+          model_load_assumes_nothing_where_a_file_cannot_be_opened, model_load_reads_shards_by_their_index,
+          model_load_names_the_file_that_is_missing_and_how_to_write_it, model_load_names_the_file_that_is_broken,
+          model_load_reads_model_json, model_load_renders_the_reference_models_as_pytorch_printed_them)
