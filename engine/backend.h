@@ -1,7 +1,7 @@
 /* What runs a model: a table of functions and an instance. A backend is made once for a model, at load, and packs or
  * uploads the parameters; each worker thread owns one executor, which holds all the memory that the largest batch
- * needs, so that running allocates nothing. The backend is immutable and shared; an executor belongs to one thread at
- * a time.
+ * needs, so that running allocates nothing, and which moves from model to model. The backend is immutable and shared; an
+ * executor belongs to one thread at a time.
  *
  *     struct backend *backend;
  *     if (backend_cpu_create(model, NULL, 256, &backend, &err) != STATUS_OK) ...
@@ -58,8 +58,12 @@ struct backend_ops {
     enum status (*trace)(const struct backend *backend, const void *row, enum row_dtype dtype, float *values,
                          struct error *err);
 
+    /* Gives the executor to another backend of the same kind, with memory for its largest batch: what it has, if that
+     * is enough. Its last backend need not live any more. On failure it stays as it was. */
+    enum status (*executor_move)(struct executor *executor, const struct backend *to, struct error *err);
+
     void (*executor_free)(struct executor *executor); /* takes NULL */
-    void (*free)(struct backend *backend);            /* takes NULL; every executor is freed before */
+    void (*free)(struct backend *backend);            /* takes NULL; no executor runs it any more */
 };
 
 struct backend {

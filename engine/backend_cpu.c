@@ -30,6 +30,7 @@ struct executor {
     const struct cpu_backend *backend;
     float *activations[2]; /* (batch_max, features_max) each: a step reads one and writes the other */
     void *scratch;
+    size_t activation_bytes, scratch_bytes; /* of each of them */
 };
 
 static const struct cpu_backend *cpu_backend(const struct backend *backend)
@@ -152,14 +153,42 @@ static enum status cpu_run(struct executor *executor, const struct batch_part *p
     return STATUS_OK;
 }
 
+static void free_blocks(struct executor *executor)
+{
+    free(executor->activations[0]);
+    free(executor->activations[1]);
+    free(executor->scratch);
+}
+
 static void cpu_executor_free(struct executor *executor)
 {
     if (!executor)
         return;
-    free(executor->activations[0]);
-    free(executor->activations[1]);
-    free(executor->scratch);
+    free_blocks(executor);
     free(executor);
+}
+
+/* Puts blocks for batches of `rows` rows in the place of what the executor has. */
+static enum status replace_blocks(struct executor *executor, const struct cpu_backend *cpu, size_t rows,
+                                  struct error *err)
+{
+    struct executor fresh = {
+        .backend = cpu,
+        .activation_bytes = rows * cpu->plan->features_max * sizeof(float),
+        .scratch_bytes = cpu->scratch_bytes,
+    };
+    for (size_t i = 0; i < 2; i++)
+        fresh.activations[i] = aligned_block(fresh.activation_bytes);
+    fresh.scratch = aligned_block(fresh.scratch_bytes);
+    if (!fresh.activations[0] || !fresh.activations[1] || !fresh.scratch) {
+        free_blocks(&fresh);
+        error_set(err, STATUS_NO_MEMORY, "no memory for a worker's buffers: %zu rows of %zu floats, twice", rows,
+                  cpu->plan->features_max);
+        return error_hint(err, "choose a smaller --batch-max or fewer --workers");
+    }
+    free_blocks(executor);
+    *executor = fresh;
+    return STATUS_OK;
 }
 
 static enum status executor_create_rows(const struct cpu_backend *cpu, size_t rows, struct executor **ret,
@@ -168,17 +197,21 @@ static enum status executor_create_rows(const struct cpu_backend *cpu, size_t ro
     struct executor *executor = calloc(1, sizeof *executor);
     if (!executor)
         return error_set(err, STATUS_NO_MEMORY, "no memory for a worker's buffers");
+    enum status status = replace_blocks(executor, cpu, rows, err);
+    if (status == STATUS_OK)
+        *ret = executor;
+    else
+        free(executor);
+    return status;
+}
+
+static enum status cpu_executor_move(struct executor *executor, const struct backend *to, struct error *err)
+{
+    const struct cpu_backend *cpu = cpu_backend(to);
+    if (to->batch_max * cpu->plan->features_max * sizeof(float) > executor->activation_bytes ||
+        cpu->scratch_bytes > executor->scratch_bytes)
+        return replace_blocks(executor, cpu, to->batch_max, err);
     executor->backend = cpu;
-    for (size_t i = 0; i < 2; i++)
-        executor->activations[i] = aligned_block(rows * cpu->plan->features_max * sizeof(float));
-    executor->scratch = aligned_block(cpu->scratch_bytes);
-    if (!executor->activations[0] || !executor->activations[1] || !executor->scratch) {
-        cpu_executor_free(executor);
-        error_set(err, STATUS_NO_MEMORY, "no memory for a worker's buffers: %zu rows of %zu floats, twice", rows,
-                  cpu->plan->features_max);
-        return error_hint(err, "choose a smaller --batch-max or fewer --workers");
-    }
-    *ret = executor;
     return STATUS_OK;
 }
 
@@ -245,7 +278,7 @@ static enum status cpu_trace(const struct backend *backend, const void *row, enu
                              struct error *err)
 {
     const struct cpu_backend *cpu = cpu_backend(backend);
-    struct executor *executor;
+    struct executor *executor = NULL;
     enum status status = executor_create_rows(cpu, 1, &executor, err);
     if (status != STATUS_OK)
         return status;
@@ -274,6 +307,7 @@ static const struct backend_ops cpu_ops = {
     .executor_create = cpu_executor_create,
     .run = cpu_run,
     .trace = cpu_trace,
+    .executor_move = cpu_executor_move,
     .executor_free = cpu_executor_free,
     .free = cpu_free,
 };

@@ -1,47 +1,14 @@
 #include "engine/batcher.h"
 
 #include <assert.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "engine/batcher_parts.h"
 #include "engine/clock.h"
 
-/* A batch that is shared out among idle workers keeps at least this many rows: below it, a row costs more. */
-enum { SHARE_ROWS_MIN = 48 };
+/* ---- the jobs of one queue ---- */
 
-struct worker {
-    struct batcher *batcher;
-    struct executor *executor;
-    pthread_t thread;
-    bool started;
-    /* A batch has at most batch_max parts, each of at least one row; `jobs` are their owners. */
-    struct batch_part *parts;
-    struct job **jobs;
-    bool *gone;
-    size_t part_count;
-    size_t live_count;             /* of the parts, those that are run; the jobs of the others are gone */
-    _Atomic int64_t busy_since_ns; /* 0 between batches */
-};
-
-struct batcher {
-    const struct backend *backend;
-    struct batcher_options options;
-    struct worker *workers;
-    size_t worker_count;
-
-    pthread_mutex_t lock; /* guards all below, and the batcher's own fields of every queued job */
-    pthread_cond_t work;  /* there are rows, or it is closed */
-    struct job *head, *tail;
-    size_t queued_rows;
-    size_t idle_workers;    /* that wait for rows */
-    size_t waiting_workers; /* that wait for more rows */
-    bool closed;
-};
-
-static void push_tail(struct batcher *batcher, struct job *job)
+void batcher_push(struct batcher *batcher, struct job *job)
 {
     job->queued = true;
     job->next = NULL;
@@ -50,362 +17,151 @@ static void push_tail(struct batcher *batcher, struct job *job)
     batcher->tail = job;
 }
 
-static void unlink_job(struct batcher *batcher, struct job *job)
+void batcher_unlink(struct batcher *batcher, struct job *job)
 {
     job->queued = false;
     *(job->previous ? &job->previous->next : &batcher->head) = job->next;
     *(job->next ? &job->next->previous : &batcher->tail) = job->previous;
 }
 
-static struct job *pop_head(struct batcher *batcher)
-{
-    struct job *job = batcher->head;
-    unlink_job(batcher, job);
-    return job;
-}
-
-/* Drops what waits of the job. */
-static void drop_rest(struct batcher *batcher, struct job *job)
+void batcher_drop_rest(struct batcher *batcher, struct job *job)
 {
     if (!job->queued)
         return;
-    unlink_job(batcher, job);
-    batcher->queued_rows -= job->count - job->taken;
+    size_t rest = job->count - job->taken;
+    batcher_unlink(batcher, job);
     job->count = job->taken;
+    batcher_take_rows(batcher, rest);
 }
 
-/* How many rows the caller, a worker about to compute, takes now: all, but an even share where others are idle. */
-static size_t share_of_queue(const struct batcher *batcher)
+/* ---- the queues that have rows, in the order of their turns ---- */
+
+static void enter(struct batcher *batcher)
 {
-    size_t workers = batcher->idle_workers + 1;
-    size_t share = (batcher->queued_rows + workers - 1) / workers;
-    if (share < SHARE_ROWS_MIN)
-        share = SHARE_ROWS_MIN;
-    return share < batcher->backend->batch_max ? share : batcher->backend->batch_max;
+    struct batch_workers *workers = batcher->workers;
+    batcher->next = NULL;
+    batcher->previous = workers->last;
+    *(workers->last ? &workers->last->next : &workers->first) = batcher;
+    workers->last = batcher;
 }
 
-static void take_rows(struct worker *worker, struct job *job, size_t count)
+static void leave(struct batcher *batcher)
 {
-    const struct model *model = worker->batcher->backend->model;
-    size_t row_bytes = backend_row_bytes(model, job->dtype);
-    worker->jobs[worker->part_count] = job;
-    worker->parts[worker->part_count++] = (struct batch_part){
-        .rows = (const char *)job->rows + job->taken * row_bytes,
-        .dtype = job->dtype,
-        .count = count,
-        .logits = job->logits + job->taken * model->out_features,
-        .probabilities = job->probabilities + job->taken * model->out_features,
-        .classes = job->classes + job->taken,
-    };
-    job->taken += count;
-    worker->batcher->queued_rows -= count;
+    struct batch_workers *workers = batcher->workers;
+    *(batcher->previous ? &batcher->previous->next : &workers->first) = batcher->next;
+    *(batcher->next ? &batcher->next->previous : &workers->last) = batcher->previous;
 }
 
-/* Takes a batch off the queue. Called with the lock held and rows queued. */
-static void take_batch(struct worker *worker)
+void batcher_add_rows(struct batcher *batcher, size_t count)
 {
-    struct batcher *batcher = worker->batcher;
-    size_t room = share_of_queue(batcher);
-    int64_t taken_ns = clock_now_ns();
-    worker->part_count = 0;
-    while (room && batcher->head) {
-        struct job *job = pop_head(batcher);
-        size_t count = job->count - job->taken < room ? job->count - job->taken : room;
-        if (!job->taken)
-            job->started_ns = taken_ns;
-        take_rows(worker, job, count);
-        room -= count;
-        if (job->taken < job->count)
-            push_tail(batcher, job);
+    if (!batcher->queued_rows) {
+        enter(batcher);
+        batcher->waiting_since_ns = batcher->workers->options.delay_ns ? clock_now_ns() : 0;
     }
+    batcher->queued_rows += count;
+    batcher->workers->queued_rows += count;
 }
 
-static void fail_job(struct job *job, enum status status, const struct error *err)
+void batcher_take_rows(struct batcher *batcher, size_t count)
 {
-    job->status = status;
-    if (job->error)
-        *job->error = *err;
+    batcher->queued_rows -= count;
+    batcher->workers->queued_rows -= count;
+    if (!batcher->queued_rows)
+        leave(batcher);
 }
 
-static void swap_parts(struct worker *worker, size_t a, size_t b)
+void batcher_end_turn(struct batcher *batcher)
 {
-    struct batch_part part = worker->parts[a];
-    struct job *job = worker->jobs[a];
-    worker->parts[a] = worker->parts[b];
-    worker->jobs[a] = worker->jobs[b];
-    worker->parts[b] = part;
-    worker->jobs[b] = job;
-}
-
-/* Puts the parts behind the others whose jobs nobody waits for. A job that has begun is carried through. */
-static void set_gone_aside(struct worker *worker)
-{
-    const struct batcher_options *options = &worker->batcher->options;
-    worker->live_count = worker->part_count;
-    if (!options->mark_gone)
+    if (!batcher->queued_rows)
         return;
-    memset(worker->gone, 0, worker->part_count * sizeof *worker->gone);
-    options->mark_gone(options->context, worker->jobs, worker->part_count, worker->gone);
-    for (size_t i = worker->part_count; i-- > 0;)
-        if (worker->gone[i] && worker->jobs[i]->taken == worker->parts[i].count)
-            swap_parts(worker, i, --worker->live_count);
+    leave(batcher);
+    enter(batcher);
 }
 
-/* Books the batch's outcome and returns the jobs that are whole now, linked. Called with the lock held. */
-static struct job *finish_batch(struct worker *worker, enum status status, const struct error *err)
+/* ---- any thread ---- */
+
+static enum status refuse(const struct batcher *batcher, const struct job *job, bool closed, size_t queued,
+                          struct error *err)
 {
-    struct job *whole = NULL;
-    int64_t finished_ns = clock_now_ns();
-    for (size_t i = worker->part_count; i-- > 0;) {
-        struct job *job = worker->jobs[i];
-        if (i >= worker->live_count) {
-            job->status = STATUS_CANCELLED;
-            drop_rest(worker->batcher, job);
-        } else if (status != STATUS_OK) {
-            fail_job(job, status, err);
-        }
-        job->finished += worker->parts[i].count;
-        if (job->finished == job->count) {
-            job->finished_ns = finished_ns;
-            job->next = whole;
-            whole = job;
-        }
-    }
-    return whole;
-}
-
-static void announce(struct job *whole)
-{
-    while (whole) {
-        struct job *job = whole;
-        whole = job->next;
-        job->done(job);
-    }
-}
-
-/* Waits for rows. False when the batcher is closed and nothing is left. Called, and returns, with the lock held. */
-static bool wait_for_rows(struct batcher *batcher)
-{
-    while (!batcher->head && !batcher->closed) {
-        batcher->idle_workers++;
-        pthread_cond_wait(&batcher->work, &batcher->lock);
-        batcher->idle_workers--;
-    }
-    return batcher->head != NULL;
-}
-
-/* Waits, if that is asked for, until a batch is full or the delay is over. Called, and returns, with the lock held. */
-static void wait_for_company(struct batcher *batcher)
-{
-    if (!batcher->options.delay_ns)
-        return;
-    int64_t end_ns = clock_now_ns() + batcher->options.delay_ns;
-    const struct timespec end = {.tv_sec = end_ns / 1000000000, .tv_nsec = end_ns % 1000000000};
-    int code = 0;
-    batcher->waiting_workers++;
-    while (code == 0 && !batcher->closed && batcher->queued_rows < batcher->backend->batch_max)
-        code = pthread_cond_timedwait(&batcher->work, &batcher->lock, &end);
-    batcher->waiting_workers--;
-}
-
-static size_t live_rows(const struct worker *worker)
-{
-    size_t rows = 0;
-    for (size_t i = 0; i < worker->live_count; i++)
-        rows += worker->parts[i].count;
-    return rows;
-}
-
-/* Runs what was taken, without the lock. */
-static enum status run_batch(struct worker *worker, struct error *err)
-{
-    const struct batcher *batcher = worker->batcher;
-    const struct batcher_options *options = &batcher->options;
-    set_gone_aside(worker);
-    if (!worker->live_count)
-        return STATUS_OK;
-    int64_t began_ns = clock_now_ns();
-    atomic_store_explicit(&worker->busy_since_ns, began_ns, memory_order_relaxed);
-    enum status status = batcher->backend->ops->run(worker->executor, worker->parts, worker->live_count, err);
-    atomic_store_explicit(&worker->busy_since_ns, 0, memory_order_relaxed);
-    const struct batch_report report = {.worker = (size_t)(worker - batcher->workers),
-                                        .rows = live_rows(worker),
-                                        .compute_ns = clock_now_ns() - began_ns};
-    if (options->observe)
-        options->observe(options->context, &report);
-    return status;
-}
-
-static void *worker_main(void *argument)
-{
-    struct worker *worker = argument;
-    struct batcher *batcher = worker->batcher;
-    pthread_mutex_lock(&batcher->lock);
-    while (wait_for_rows(batcher)) {
-        wait_for_company(batcher);
-        if (!batcher->head)
-            continue; /* another worker was faster, or it was withdrawn */
-        take_batch(worker);
-        if (batcher->head && batcher->idle_workers)
-            pthread_cond_signal(&batcher->work);
-        pthread_mutex_unlock(&batcher->lock);
-
-        struct error err;
-        enum status status = run_batch(worker, &err);
-
-        pthread_mutex_lock(&batcher->lock);
-        struct job *whole = finish_batch(worker, status, &err);
-        pthread_mutex_unlock(&batcher->lock);
-        announce(whole);
-        pthread_mutex_lock(&batcher->lock);
-    }
-    pthread_mutex_unlock(&batcher->lock);
-    return NULL;
-}
-
-enum status batcher_submit(struct batcher *batcher, struct job *job, struct error *err)
-{
-    assert(job->count > 0);
-    job->status = STATUS_OK;
-    job->taken = job->finished = 0;
-    job->queued = false;
-
-    pthread_mutex_lock(&batcher->lock);
-    bool closed = batcher->closed;
-    size_t queued = batcher->queued_rows;
-    bool fits = !closed && job->count <= batcher->options.queue_max - queued;
-    if (fits) {
-        push_tail(batcher, job);
-        batcher->queued_rows += job->count;
-        if (batcher->waiting_workers)
-            pthread_cond_broadcast(&batcher->work); /* an idle one must not take the signal of one that waits */
-        else if (batcher->idle_workers)
-            pthread_cond_signal(&batcher->work);
-    }
-    pthread_mutex_unlock(&batcher->lock);
-
-    if (fits)
-        return STATUS_OK;
     if (closed) {
         error_set(err, STATUS_OVERLOADED, "the server is shutting down");
         return error_hint(err, "send the request to another replica, or again in a moment");
     }
     error_set(err, STATUS_OVERLOADED, "the queue is full: %zu rows wait, %zu more do not fit --queue-max %zu",
-              queued, job->count, batcher->options.queue_max);
+              queued, job->count, batcher->queue_max);
     return error_hint(err, "send it again after the seconds that Retry-After says");
+}
+
+enum status batcher_submit(struct batcher *batcher, struct job *job, struct error *err)
+{
+    struct batch_workers *workers = batcher->workers;
+    assert(job->count > 0);
+    job->status = STATUS_OK;
+    job->taken = job->finished = 0;
+    job->queued = false;
+
+    pthread_mutex_lock(&workers->lock);
+    bool closed = batcher->closed || workers->closed;
+    size_t queued = batcher->queued_rows;
+    bool fits = !closed && job->count <= batcher->queue_max - queued;
+    if (fits) {
+        batcher_push(batcher, job);
+        batcher_add_rows(batcher, job->count);
+        if (workers->idle)
+            pthread_cond_signal(&workers->work);
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return fits ? STATUS_OK : refuse(batcher, job, closed, queued, err);
 }
 
 size_t batcher_queued_rows(struct batcher *batcher)
 {
-    pthread_mutex_lock(&batcher->lock);
+    pthread_mutex_lock(&batcher->workers->lock);
     size_t rows = batcher->queued_rows;
-    pthread_mutex_unlock(&batcher->lock);
+    pthread_mutex_unlock(&batcher->workers->lock);
     return rows;
 }
 
 bool batcher_withdraw(struct batcher *batcher, struct job *job)
 {
-    pthread_mutex_lock(&batcher->lock);
+    pthread_mutex_lock(&batcher->workers->lock);
     bool over = job->queued && job->finished == job->taken;
-    drop_rest(batcher, job);
-    pthread_mutex_unlock(&batcher->lock);
+    batcher_drop_rest(batcher, job);
+    pthread_mutex_unlock(&batcher->workers->lock);
     return over;
 }
 
-int64_t batcher_busy_ns(const struct batcher *batcher)
+/* ---- life ---- */
+
+enum status batcher_create(struct batch_workers *workers, const struct backend *backend, size_t queue_max,
+                           void *context, struct batcher **ret, struct error *err)
 {
-    int64_t now = clock_now_ns(), busy_ns = 0;
-    for (size_t i = 0; i < batcher->worker_count; i++) {
-        int64_t since_ns = atomic_load_explicit(&batcher->workers[i].busy_since_ns, memory_order_relaxed);
-        if (since_ns && now - since_ns > busy_ns)
-            busy_ns = now - since_ns;
-    }
-    return busy_ns;
+    assert(backend->batch_max <= workers->options.batch_max);
+    struct batcher *batcher = calloc(1, sizeof *batcher);
+    if (!batcher)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for the queue");
+    *batcher = (struct batcher){.workers = workers, .backend = backend, .queue_max = queue_max, .context = context};
+    *ret = batcher;
+    return STATUS_OK;
 }
 
 void batcher_close(struct batcher *batcher)
 {
-    pthread_mutex_lock(&batcher->lock);
+    pthread_mutex_lock(&batcher->workers->lock);
     batcher->closed = true;
-    pthread_cond_broadcast(&batcher->work);
-    pthread_mutex_unlock(&batcher->lock);
-}
-
-static void worker_free(struct worker *worker)
-{
-    if (worker->started)
-        pthread_join(worker->thread, NULL);
-    if (worker->executor)
-        worker->batcher->backend->ops->executor_free(worker->executor);
-    free(worker->parts);
-    free(worker->jobs);
-    free(worker->gone);
-}
-
-static enum status worker_start(struct batcher *batcher, struct worker *worker, struct error *err)
-{
-    size_t batch_max = batcher->backend->batch_max;
-    worker->batcher = batcher;
-    worker->parts = calloc(batch_max, sizeof *worker->parts);
-    worker->jobs = calloc(batch_max, sizeof *worker->jobs);
-    worker->gone = calloc(batch_max, sizeof *worker->gone);
-    if (!worker->parts || !worker->jobs || !worker->gone)
-        return error_set(err, STATUS_NO_MEMORY, "no memory for a worker");
-    enum status status = batcher->backend->ops->executor_create(batcher->backend, &worker->executor, err);
-    if (status != STATUS_OK)
-        return status;
-    if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0) {
-        error_set(err, STATUS_IO, "a worker thread could not be started");
-        return error_hint(err, "choose fewer --workers, or raise the limit on processes (ulimit -u)");
-    }
-    worker->started = true;
-    return STATUS_OK;
-}
-
-/* A condition whose waits end by CLOCK_MONOTONIC. */
-static void init_signal(pthread_cond_t *signal)
-{
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(signal, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-}
-
-enum status batcher_create(const struct backend *backend, const struct batcher_options *options,
-                           struct batcher **ret, struct error *err)
-{
-    struct batcher *batcher = calloc(1, sizeof *batcher);
-    if (!batcher)
-        return error_set(err, STATUS_NO_MEMORY, "no memory for the queue");
-    batcher->backend = backend;
-    batcher->options = *options;
-    pthread_mutex_init(&batcher->lock, NULL);
-    init_signal(&batcher->work);
-
-    enum status status = STATUS_OK;
-    batcher->workers = calloc(options->workers, sizeof *batcher->workers);
-    if (!batcher->workers)
-        status = error_set(err, STATUS_NO_MEMORY, "no memory for %zu workers", options->workers);
-    while (status == STATUS_OK && batcher->worker_count < options->workers)
-        status = worker_start(batcher, &batcher->workers[batcher->worker_count++], err);
-    if (status != STATUS_OK) {
-        batcher_free(batcher);
-        return status;
-    }
-    *ret = batcher;
-    return STATUS_OK;
+    pthread_cond_broadcast(&batcher->workers->work);
+    pthread_mutex_unlock(&batcher->workers->lock);
 }
 
 void batcher_free(struct batcher *batcher)
 {
     if (!batcher)
         return;
+    struct batch_workers *workers = batcher->workers;
     batcher_close(batcher);
-    for (size_t i = 0; i < batcher->worker_count; i++)
-        worker_free(&batcher->workers[i]);
-    free(batcher->workers);
-    pthread_cond_destroy(&batcher->work);
-    pthread_mutex_destroy(&batcher->lock);
+    pthread_mutex_lock(&workers->lock);
+    while (batcher->head || batcher->running)
+        pthread_cond_wait(&workers->batcher_ended, &workers->lock);
+    pthread_mutex_unlock(&workers->lock);
     free(batcher);
 }

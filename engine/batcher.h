@@ -1,21 +1,27 @@
-/* The queue between the threads that read requests and the threads that compute: jobs of one or many rows go in, each
- * worker takes whatever has queued while it was busy, up to the largest batch, and runs it on its own executor. There is
- * no timer: alone, a row runs at once.
+/* The queues between the threads that read requests and the threads that compute. Each model has a batcher, a queue of
+ * its own with a limit of its own; all models share the workers. Jobs of one or many rows go in; a worker that is free
+ * takes whatever one model has queued meanwhile, up to its largest batch, and runs it on its own executor. There is no
+ * timer: alone, a row runs at once.
  *
  * Order: a job's rows keep their places. A job of more rows than one batch is cut; what is left of it goes to the end of
  * the queue when others wait, so that a row behind a large job waits for the batch that runs, perhaps for one more, and
- * not for all of it.
+ * not for all of it. Models take turns, a batch each, however much one of them has queued.
  *
  * Any thread may submit. `done` is called once for each accepted job that was not withdrawn, by a worker that holds no
  * lock; from then on the batcher does not touch the job. Submitting cannot fail for want of memory: jobs are linked through
  * themselves.
  *
+ *     struct batch_workers *workers;
+ *     struct batcher *batcher;
+ *     if (batch_workers_start(&options, &workers, &err) != STATUS_OK) ...
+ *     if (batcher_create(workers, backend, 4096, NULL, &batcher, &err) != STATUS_OK) ...
  *     struct job job = {.rows = x, .dtype = ROW_FLOAT32, .count = 1, .logits = l, .probabilities = p, .classes = c,
  *                       .done = ready};
  *     if (batcher_submit(batcher, &job, &err) != STATUS_OK) refuse(&err);       // done is not called
  *     ...
- *     batcher_close(batcher);    // later submissions are refused; what was accepted is still answered
- *     batcher_free(batcher);     // waits for the workers, then frees
+ *     batcher_close(batcher);          // later submissions are refused; what was accepted is still answered
+ *     batcher_free(batcher);           // waits until it has been
+ *     batch_workers_free(workers);
  */
 #ifndef MLPD_ENGINE_BATCHER_H
 #define MLPD_ENGINE_BATCHER_H
@@ -51,15 +57,16 @@ struct job {
 
 /* What a worker has just run. */
 struct batch_report {
-    size_t worker; /* its number */
+    size_t worker;         /* its number */
+    void *batcher_context; /* whose rows they were */
     size_t rows;
     int64_t compute_ns;
 };
 
-struct batcher_options {
+struct batch_workers_options {
     size_t workers;   /* threads, at least 1 */
-    size_t queue_max; /* rows that may wait; a job that would pass it is refused */
-    int64_t delay_ns; /* for which a worker waits for a batch to fill; 0: not at all */
+    size_t batch_max; /* rows: the most that any model's backend has */
+    int64_t delay_ns; /* for which rows wait for their batch to fill; 0: not at all */
 
     /* (optional) Both are called by workers that hold no lock. */
     void *context;
@@ -68,11 +75,28 @@ struct batcher_options {
     void (*observe)(void *context, const struct batch_report *report);
 };
 
+struct batch_workers;
 struct batcher;
 
-/* Starts the workers. The backend outlives the batcher; its batch_max bounds a batch. */
-enum status batcher_create(const struct backend *backend, const struct batcher_options *options,
-                           struct batcher **ret, struct error *err);
+/* Starts the threads. A worker's executor is made when it first has a batch, and serves all models. */
+enum status batch_workers_start(const struct batch_workers_options *options, struct batch_workers **ret,
+                                struct error *err);
+
+/* Rows that wait now, of all models; a snapshot. */
+size_t batch_workers_queued_rows(struct batch_workers *workers);
+
+/* For how long the batch that has run for longest has been running, in nanoseconds; a snapshot. */
+int64_t batch_workers_busy_ns(const struct batch_workers *workers);
+
+/* Answers what was accepted and ends the threads; what is submitted from now on is refused. Takes NULL. */
+void batch_workers_stop(struct batch_workers *workers);
+
+/* Stops, and frees. All batchers were freed before. Takes NULL. */
+void batch_workers_free(struct batch_workers *workers);
+
+/* A queue of at most `queue_max` rows for this backend, which outlives it. `context` is for the reports. */
+enum status batcher_create(struct batch_workers *workers, const struct backend *backend, size_t queue_max,
+                           void *context, struct batcher **ret, struct error *err);
 
 /* Queues the job. STATUS_OVERLOADED if its rows do not fit the queue, or after batcher_close. */
 enum status batcher_submit(struct batcher *batcher, struct job *job, struct error *err);
@@ -84,13 +108,10 @@ bool batcher_withdraw(struct batcher *batcher, struct job *job);
 /* Rows that wait now; a snapshot. */
 size_t batcher_queued_rows(struct batcher *batcher);
 
-/* For how long the batch that has run for longest has been running, in nanoseconds; a snapshot. */
-int64_t batcher_busy_ns(const struct batcher *batcher);
-
 /* Refuses all further jobs. */
 void batcher_close(struct batcher *batcher);
 
-/* Closes, answers what was accepted, ends the workers. Takes NULL. */
+/* Closes, waits until what was accepted is answered, frees. Not by a worker. Takes NULL. */
 void batcher_free(struct batcher *batcher);
 
 #endif

@@ -1,6 +1,7 @@
 #include "engine/json_document.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -33,6 +34,16 @@ static enum status check_bytes(const char *text, size_t len, struct error *err)
     return STATUS_OK;
 }
 
+/* cJSON keeps the place of the last error in a global, so that only one thread at a time may be in it. */
+static cJSON *parse(const char *text, size_t len, const char **ret_stopped)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    cJSON *json = cJSON_ParseWithLengthOpts(text, len, ret_stopped, false);
+    pthread_mutex_unlock(&lock);
+    return json;
+}
+
 enum status json_document_parse(const char *text, size_t len, cJSON **ret, struct error *err)
 {
     const char *at = text, *end = text + len, *stopped = text;
@@ -43,7 +54,7 @@ enum status json_document_parse(const char *text, size_t len, cJSON **ret, struc
         at++;
     if (*at != '{')
         return refuse_at(text, at, at == end ? "there is no JSON" : "a \"{\" was expected", err);
-    cJSON *json = cJSON_ParseWithLengthOpts(at, (size_t)(end - at), &stopped, false);
+    cJSON *json = parse(at, (size_t)(end - at), &stopped);
     if (!json)
         return refuse_at(text, stopped, "this is not JSON from here on", err);
     while (stopped < end && is_space(*stopped))

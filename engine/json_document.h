@@ -1,6 +1,5 @@
 /* The JSON of model files (a safetensors header, model.json), read by cJSON and checked where cJSON is lenient.
- * Bodies of requests have a reader of their own. Not to be called from two threads at once: cJSON keeps the place of
- * the last error in a global. */
+ * Bodies of requests have a reader of their own. Any thread may call it. */
 #ifndef MLPD_ENGINE_JSON_DOCUMENT_H
 #define MLPD_ENGINE_JSON_DOCUMENT_H
 

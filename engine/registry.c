@@ -15,20 +15,15 @@
 
 enum { NAMES_SHOWN_MAX = 8, NAME_SHOWN_MAX = 32 }; /* all of them fit a message */
 
-/* Sorted names of folders inside a folder. */
-struct names {
-    char **items;
-    size_t count;
-};
-
-static void names_free(struct names *names)
+void registry_names_free(struct registry_names *names)
 {
     for (size_t i = 0; i < names->count; i++)
         free(names->items[i]);
     free(names->items);
+    *names = (struct registry_names){0};
 }
 
-static bool names_append(struct names *names, const char *name)
+static bool names_append(struct registry_names *names, const char *name)
 {
     char **items = realloc(names->items, (names->count + 1) * sizeof *items);
     if (!items)
@@ -51,10 +46,22 @@ static bool is_folder(DIR *parent, const char *name)
     return fstatat(dirfd(parent), name, &info, 0) == 0 && S_ISDIR(info.st_mode);
 }
 
-static int compare_texts(const void *a, const void *b)
+typedef int name_order(const void *a, const void *b);
+
+static int by_bytes(const void *a, const void *b)
 {
     char *const *x = a, *const *y = b;
     return strcmp(*x, *y);
+}
+
+/* Without leading zeros the longer number is the greater, however many digits there are. */
+static int newest_first(const void *a, const void *b)
+{
+    char *const *x = a, *const *y = b;
+    size_t x_len = strlen(*x), y_len = strlen(*y);
+    if (x_len != y_len)
+        return x_len > y_len ? -1 : 1;
+    return strcmp(*y, *x);
 }
 
 typedef bool name_filter(const char *name);
@@ -67,7 +74,7 @@ static const struct dirent *next_entry(DIR *dir)
 }
 
 /* Appends the names of the folders that `filter` lets through. */
-static enum status read_names(DIR *dir, name_filter *filter, struct names *names, struct error *err)
+static enum status read_names(DIR *dir, name_filter *filter, struct registry_names *names, struct error *err)
 {
     const struct dirent *entry;
     while ((entry = next_entry(dir))) {
@@ -78,13 +85,11 @@ static enum status read_names(DIR *dir, name_filter *filter, struct names *names
     }
     if (errno != 0)
         return error_set(err, STATUS_IO, "the folder cannot be read: %s", strerror(errno));
-    if (names->count > 0)
-        qsort(names->items, names->count, sizeof *names->items, compare_texts);
     return STATUS_OK;
 }
 
-/* Lists the folders in `path`. The names are the caller's to free, on failure too. */
-static enum status list_folders(const char *path, name_filter *filter, struct names *names, struct error *err)
+static enum status list_folders(const char *path, name_filter *filter, name_order *order,
+                                struct registry_names *names, struct error *err)
 {
     DIR *dir = opendir(path);
     if (!dir) {
@@ -94,6 +99,8 @@ static enum status list_folders(const char *path, name_filter *filter, struct na
     }
     enum status status = read_names(dir, filter, names, err);
     closedir(dir);
+    if (names->count > 0)
+        qsort(names->items, names->count, sizeof *names->items, order);
     return status;
 }
 
@@ -105,13 +112,6 @@ static bool is_model_name(const char *name)
 static bool is_version(const char *name)
 {
     return name[strspn(name, "0123456789")] == '\0' && (name[0] != '0' || name[1] == '\0');
-}
-
-/* Without leading zeros the longer number is the greater, however many digits there are. */
-static bool is_newer(const char *version, const char *than)
-{
-    size_t a = strlen(version), b = strlen(than);
-    return a != b ? a > b : strcmp(version, than) > 0;
 }
 
 /* ---- Refusals ---- */
@@ -131,7 +131,7 @@ static enum status refuse_folder(const char *models_dir, enum status status, str
     return file_error(models_dir, status, err);
 }
 
-static enum status refuse_empty(const char *models_dir, struct error *err)
+enum status registry_refuse_empty(const char *models_dir, struct error *err)
 {
     error_set(err, STATUS_NOT_FOUND, "there is no model in this folder");
     if (holds_parameters(models_dir))
@@ -144,21 +144,33 @@ static enum status refuse_empty(const char *models_dir, struct error *err)
     return file_error(models_dir, STATUS_NOT_FOUND, err);
 }
 
-static enum status refuse_several(const char *models_dir, const struct names *names, struct error *err)
+static void write_list(const struct registry_names *names, char *list, size_t size)
 {
-    char list[NAMES_SHOWN_MAX * (NAME_SHOWN_MAX + 2) + 1] = "";
     size_t len = 0;
+    *list = '\0';
     for (size_t i = 0; i < names->count && i < NAMES_SHOWN_MAX; i++)
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s%.*s", i ? ", " : "",
+        len += (size_t)snprintf(list + len, size - len, "%s%.*s", i ? ", " : "",
                                 utf8_cut(names->items[i], strlen(names->items[i]), NAME_SHOWN_MAX),
                                 names->items[i]);
-    error_set(err, STATUS_UNSUPPORTED, "there are %zu models (%s%s), one is served", names->count, list,
-              names->count > NAMES_SHOWN_MAX ? ", ..." : "");
-    error_hint(err, "keep one of them in this folder, or name another folder with --models DIR");
-    return file_error(models_dir, STATUS_UNSUPPORTED, err);
 }
 
-static enum status refuse_no_version(const char *path, struct error *err)
+static enum status refuse_choice(const char *models_dir, const char *wanted, const struct registry_names *names,
+                                 struct error *err)
+{
+    char list[NAMES_SHOWN_MAX * (NAME_SHOWN_MAX + 2) + 1];
+    const char *more = names->count > NAMES_SHOWN_MAX ? ", ..." : "";
+    enum status status = wanted ? STATUS_NOT_FOUND : STATUS_UNSUPPORTED;
+    write_list(names, list, sizeof list);
+    if (wanted)
+        error_set(err, status, "there is no model %.*s, but %s%s",
+                  (int)utf8_cut(wanted, strlen(wanted), NAME_SHOWN_MAX), wanted, list, more);
+    else
+        error_set(err, status, "there are %zu models (%s%s)", names->count, list, more);
+    error_hint(err, "name the one that is meant with --default-model NAME");
+    return file_error(models_dir, status, err);
+}
+
+enum status registry_refuse_no_version(const char *path, struct error *err)
 {
     error_set(err, STATUS_NOT_FOUND, "this model has no version");
     if (holds_parameters(path))
@@ -170,47 +182,61 @@ static enum status refuse_no_version(const char *path, struct error *err)
     return file_error(path, STATUS_NOT_FOUND, err);
 }
 
-/* ---- The search ---- */
+/* ---- Lists ---- */
 
-static enum status find_name(const char *models_dir, char **ret_name, struct error *err)
+enum status registry_list_models(const char *models_dir, struct registry_names *ret, struct error *err)
 {
-    struct names names = {0};
-    enum status status = list_folders(models_dir, is_model_name, &names, err);
-    if (status != STATUS_OK)
-        status = refuse_folder(models_dir, status, err);
-    else if (names.count == 0)
-        status = refuse_empty(models_dir, err);
-    else if (names.count > 1)
-        status = refuse_several(models_dir, &names, err);
-    else if (!(*ret_name = strdup(names.items[0])))
+    enum status status = list_folders(models_dir, is_model_name, by_bytes, ret, err);
+    return status == STATUS_OK ? status : refuse_folder(models_dir, status, err);
+}
+
+enum status registry_list_versions(const char *path, struct registry_names *ret, struct error *err)
+{
+    enum status status = list_folders(path, is_version, newest_first, ret, err);
+    return status == STATUS_OK ? status : file_error(path, status, err);
+}
+
+/* ---- The search for one ---- */
+
+static bool holds(const struct registry_names *names, const char *name)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->items[i], name) == 0)
+            return true;
+    return false;
+}
+
+static enum status find_name(const char *models_dir, const char *wanted, char **ret_name, struct error *err)
+{
+    struct registry_names names = {0};
+    enum status status = registry_list_models(models_dir, &names, err);
+    if (status == STATUS_OK && names.count == 0)
+        status = registry_refuse_empty(models_dir, err);
+    else if (status == STATUS_OK && (wanted ? !holds(&names, wanted) : names.count > 1))
+        status = refuse_choice(models_dir, wanted, &names, err);
+    if (status == STATUS_OK && !(*ret_name = strdup(wanted ? wanted : names.items[0])))
         status = refuse_no_memory(err);
-    names_free(&names);
+    registry_names_free(&names);
     return status;
 }
 
 static enum status find_version(const char *path, char **ret_version, struct error *err)
 {
-    struct names names = {0};
-    enum status status = list_folders(path, is_version, &names, err);
-    size_t newest = 0;
-    for (size_t i = 1; i < names.count; i++)
-        if (is_newer(names.items[i], names.items[newest]))
-            newest = i;
-    if (status != STATUS_OK)
-        status = file_error(path, status, err);
-    else if (names.count == 0)
-        status = refuse_no_version(path, err);
-    else if (!(*ret_version = strdup(names.items[newest])))
+    struct registry_names names = {0};
+    enum status status = registry_list_versions(path, &names, err);
+    if (status == STATUS_OK && names.count == 0)
+        status = registry_refuse_no_version(path, err);
+    if (status == STATUS_OK && !(*ret_version = strdup(names.items[0])))
         status = refuse_no_memory(err);
-    names_free(&names);
+    registry_names_free(&names);
     return status;
 }
 
-enum status registry_find_model(const char *models_dir, char **ret_path, char **ret_name, char **ret_version,
-                                struct error *err)
+enum status registry_find_model(const char *models_dir, const char *wanted, char **ret_path, char **ret_name,
+                                char **ret_version, struct error *err)
 {
     char *name = NULL, *version = NULL, *model_path = NULL, *path = NULL;
-    enum status status = find_name(models_dir, &name, err);
+    enum status status = find_name(models_dir, wanted, &name, err);
     if (status != STATUS_OK)
         return status;
     if (!(model_path = file_join(models_dir, name))) {

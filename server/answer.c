@@ -46,9 +46,9 @@ static void append_floats(struct buffer *out, const float *values, size_t count)
     out->len = (size_t)(at - out->data);
 }
 
-static void append_class(const struct app *app, size_t class, float probability, struct buffer *out)
+static void append_class(const struct served *served, size_t class, float probability, struct buffer *out)
 {
-    const struct buffer *label = &app->labels_json[class];
+    const struct buffer *label = &served->labels_json[class];
     buffer_append_str(out, "\"class\":");
     buffer_append_uint(out, class);
     buffer_append_str(out, ",\"label\":");
@@ -66,9 +66,9 @@ static int by_logit(const void *left, const void *right, void *argument)
     return a < b ? -1 : 1;
 }
 
-static void append_top_k(const struct app *app, const struct answer *answer, size_t row, struct buffer *out)
+static void append_top_k(const struct served *served, const struct answer *answer, size_t row, struct buffer *out)
 {
-    size_t n = app->model->out_features;
+    size_t n = served->model->out_features;
     for (size_t i = 0; i < n; i++)
         answer->order[i] = (uint32_t)i;
     float *logits = (float *)(uintptr_t)(answer->logits + row * n); /* qsort_r's argument is not const */
@@ -76,36 +76,37 @@ static void append_top_k(const struct app *app, const struct answer *answer, siz
     buffer_append_str(out, ",\"top_k\":[");
     for (size_t i = 0; i < answer->top_k; i++) {
         buffer_append_str(out, i ? ",{" : "{");
-        append_class(app, answer->order[i], answer->probabilities[row * n + answer->order[i]], out);
+        append_class(served, answer->order[i], answer->probabilities[row * n + answer->order[i]], out);
         buffer_append_char(out, '}');
     }
     buffer_append_char(out, ']');
 }
 
-static void append_prediction(const struct app *app, const struct answer *answer, size_t row, struct buffer *out)
+static void append_prediction(const struct served *served, const struct answer *answer, size_t row,
+                              struct buffer *out)
 {
-    size_t n = app->model->out_features;
+    size_t n = served->model->out_features;
     const float *probabilities = answer->probabilities + row * n;
-    append_class(app, answer->classes[row], probabilities[answer->classes[row]], out);
+    append_class(served, answer->classes[row], probabilities[answer->classes[row]], out);
     buffer_append_str(out, ",\"probabilities\":");
     append_floats(out, probabilities, n);
     if (answer->sizes && answer->sizes[row].width)
         buffer_append_format(out, ",\"resized_from\":[%zu,%zu]", answer->sizes[row].width,
                              answer->sizes[row].height);
     if (answer->top_k)
-        append_top_k(app, answer, row, out);
+        append_top_k(served, answer, row, out);
     if (answer->with_logits) {
         buffer_append_str(out, ",\"logits\":");
         append_floats(out, answer->logits + row * n, n);
     }
 }
 
-static void append_predictions(const struct app *app, const struct answer *answer, struct buffer *out)
+static void append_predictions(const struct served *served, const struct answer *answer, struct buffer *out)
 {
     buffer_append_str(out, "\"predictions\":[");
     for (size_t row = 0; row < answer->rows; row++) {
         buffer_append_str(out, row ? ",{" : "{");
-        append_prediction(app, answer, row, out);
+        append_prediction(served, answer, row, out);
         buffer_append_char(out, '}');
     }
     buffer_append_char(out, ']');
@@ -129,24 +130,25 @@ static void append_layers(const struct model *model, const struct answer *answer
     buffer_append_char(out, ']');
 }
 
-static void write_json(const struct app *app, const struct answer *answer, struct buffer *out)
+static void write_json(const struct served *served, const struct answer *answer, struct buffer *out)
 {
-    buffer_append(out, app->answer_head.data, app->answer_head.len);
+    buffer_append(out, served->answer_head.data, served->answer_head.len);
     buffer_append_char(out, ',');
     if (answer->batched)
-        append_predictions(app, answer, out);
+        append_predictions(served, answer, out);
     else
-        append_prediction(app, answer, 0, out);
+        append_prediction(served, answer, 0, out);
     if (answer->layers)
-        append_layers(app->model, answer, out);
+        append_layers(served->model, answer, out);
     buffer_append_str(out, "}\n");
 }
 
-void answer_write(const struct app *app, const struct answer *answer, enum answer_format format, struct buffer *out)
+void answer_write(const struct served *served, const struct answer *answer, enum answer_format format,
+                  struct buffer *out)
 {
-    const size_t shape[] = {answer->rows, app->model->out_features};
+    const size_t shape[] = {answer->rows, served->model->out_features};
     if (format == ANSWER_JSON) {
-        write_json(app, answer, out);
+        write_json(served, answer, out);
         return;
     }
     if (format == ANSWER_NPY)

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "server/app.h"
 #include "server/buffer.h"
 #include "server/input.h"
+#include "server/served.h"
 
 enum answer_format { ANSWER_JSON, ANSWER_FLOAT32, ANSWER_NPY };
 
@@ -32,7 +32,7 @@ struct answer {
 
 /* Appends the answer in that format. {"model","version","class","label","probability","probabilities"} for one row that
  * is not batched, else {"model","version","predictions":[...]}. out->failed if there was no memory. */
-void answer_write(const struct app *app, const struct answer *answer, enum answer_format format,
+void answer_write(const struct served *served, const struct answer *answer, enum answer_format format,
                   struct buffer *out);
 
 #endif

@@ -4,22 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api_models.h"
 #include "server/api_operations.h"
-#include "server/gather.h"
-#include "server/negotiate.h"
-#include "server/prediction.h"
+#include "server/api_state.h"
 
-static struct app *app_of(struct http_request *request)
+static struct prediction *prediction_of(const struct http_request *request)
 {
-    return request->context;
-}
-
-static void reply_shared(struct http_request *request, const char *content_type, const struct buffer *text)
-{
-    request->reply.code = 200;
-    request->reply.content_type = content_type;
-    request->reply.shared_body = text->data;
-    request->reply.shared_body_len = text->len;
+    return ((const struct api_state *)request->state)->prediction;
 }
 
 /* ---- query parameters ---- */
@@ -103,7 +94,7 @@ static enum status check_format(const struct prediction *prediction, struct erro
 static enum status read_parameters(struct http_request *request, struct prediction *prediction,
                                    struct input_options *input, struct error *err)
 {
-    const struct app *app = app_of(request);
+    const struct app *app = request->context;
     bool resize = true;
     *input = (struct input_options){
         .content_type = request->content_type, .rows_max = app->rows_max, .pixels_max = app->pixels_max};
@@ -118,7 +109,7 @@ static enum status read_parameters(struct http_request *request, struct predicti
     if (status == STATUS_OK)
         status = read_flag(request, "layers", false, &prediction->with_layers, err);
     if (status == STATUS_OK)
-        status = read_top_k(request, app->model->out_features, &prediction->top_k, err);
+        status = read_top_k(request, prediction->served->model->out_features, &prediction->top_k, err);
     if (status == STATUS_OK)
         status = read_timeout(request, err);
     input->refuse_resize = !resize;
@@ -129,16 +120,9 @@ static enum status read_parameters(struct http_request *request, struct predicti
 
 enum { GONE_AT_ONCE = 64 }; /* clients that one system call asks after */
 
-/* What each I/O loop has of its own. */
-struct api_loop {
-    struct app *app;
-    struct gather *gather;
-    struct metrics_shard *shard;
-};
-
 static void predict_encode(struct http_request *request)
 {
-    struct prediction *prediction = request->state;
+    struct prediction *prediction = prediction_of(request);
     const struct job *job = &prediction->job;
     struct error err;
     request->timing.queue_ns = job->started_ns - prediction->ready_ns;
@@ -156,17 +140,22 @@ static void predict_encode(struct http_request *request)
 static bool is_gathered(struct http_request *request)
 {
     struct api_loop *loop = request->loop_state;
-    return loop->app->gathers && request->on_loop && gather_add(loop->gather, request->state);
+    return loop->app->gathers && request->on_loop && gather_add(loop->gather, prediction_of(request));
 }
 
 static enum http_progress predict_decode(struct http_request *request)
 {
-    struct prediction *prediction = request->state;
+    struct prediction *prediction = prediction_of(request);
+    const struct served *served = NULL;
     struct input_options input;
     struct error err;
     prediction->owner = request;
     prediction->account = request->account;
-    enum status status = read_parameters(request, prediction, &input, &err);
+    enum status status = api_find_model(request, &served, &err);
+    if (status == STATUS_OK)
+        status = prediction_use(prediction, served, &err);
+    if (status == STATUS_OK)
+        status = read_parameters(request, prediction, &input, &err);
     if (status == STATUS_OK)
         status = prediction_read(prediction, &input, request->body.data ? request->body.data : "",
                                  request->body.len, &err);
@@ -188,7 +177,7 @@ static void predict_done(struct job *job)
 static void predict_start(struct http_request *request)
 {
     struct error err;
-    if (prediction_submit(request->state, predict_done, &err) == STATUS_OK)
+    if (prediction_submit(prediction_of(request), predict_done, &err) == STATUS_OK)
         return;
     request->rejection = HTTP_REJECTED_QUEUE_FULL;
     http_reply_error(request, &err);
@@ -209,32 +198,10 @@ void api_native_mark_gone(void *context, struct job *const *jobs, size_t count, 
 
 static bool predict_withdraw(struct http_request *request)
 {
-    return prediction_withdraw(request->state);
+    return prediction_withdraw(prediction_of(request));
 }
 
 /* ---- what the daemon tells of itself ---- */
-
-static bool prefers_text(const char *accept)
-{
-    static const char *const types[] = {"application/json", "text/plain"};
-    return negotiate(accept, types, 2) == 1;
-}
-
-static enum http_progress model_decode(struct http_request *request)
-{
-    const struct app *app = app_of(request);
-    const char *format = http_request_parameter(request, "format");
-    struct error err;
-    if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0) {
-        refuse_value("format", format, "text or json", &err);
-        http_reply_error(request, &err);
-    } else if (format ? strcmp(format, "text") == 0 : prefers_text(request->accept)) {
-        reply_shared(request, "text/plain; charset=utf-8", &app->model_text);
-    } else {
-        reply_shared(request, "application/json", &app->model_json);
-    }
-    return HTTP_ANSWERED;
-}
 
 /* $ stands for the server's own address. */
 static const char index_text[] =
@@ -248,6 +215,9 @@ static const char index_text[] =
     "GET  /model     structure, parameters and input of the model\n"
     "    curl  $/model\n"
     "    curl '$/model?format=text'\n"
+    "GET  /models    the models that are served, their versions and states; each is at /models/NAME, and\n"
+    "                predicts at /models/NAME/predict and /models/NAME/versions/N/predict\n"
+    "    curl  $/models\n"
     "GET  /healthz   alive\n"
     "    curl  $/healthz\n"
     "GET  /readyz    ready for requests\n"
@@ -279,17 +249,35 @@ static enum http_progress index_decode(struct http_request *request)
 
 static const char *const predict_parameters[] = {"dtype",  "resize", "invert",     "top_k",
                                                  "logits", "layers", "timeout_ms", NULL};
-static const char *const model_parameters[] = {"format", NULL};
+
+/* A prediction of the model that the path names, or else of the default one. */
+#define PREDICT(at)                                                                                                \
+    {                                                                                                              \
+        .path = (at), .methods = HTTP_POST | HTTP_PUT, .parameters = predict_parameters, .decode = predict_decode, \
+        .start = predict_start, .encode = predict_encode, .withdraw = predict_withdraw, .runs_model = true         \
+    }
+
+#define MODEL(at)                                                                                 \
+    {                                                                                             \
+        .path = (at), .methods = HTTP_GET, .parameters = model_parameters, .decode = model_decode \
+    }
+
+#define ORDER(at, by)                                                                             \
+    {                                                                                             \
+        .path = (at), .methods = HTTP_POST | HTTP_PUT, .decode = (by), .start = model_task_start, \
+        .encode = model_task_encode, .sides = HTTP_ADMIN, .bare = true                            \
+    }
 
 const struct http_route api_native_routes[] = {
-    {.path = "/predict",
-     .methods = HTTP_POST | HTTP_PUT,
-     .parameters = predict_parameters,
-     .decode = predict_decode,
-     .start = predict_start,
-     .encode = predict_encode,
-     .withdraw = predict_withdraw},
-    {.path = "/model", .methods = HTTP_GET, .parameters = model_parameters, .decode = model_decode},
+    PREDICT("/predict"),
+    PREDICT("/models/{name}/predict"),
+    PREDICT("/models/{name}/versions/{version}/predict"),
+    MODEL("/model"),
+    MODEL("/models/{name}"),
+    MODEL("/models/{name}/versions/{version}"),
+    {.path = "/models", .methods = HTTP_GET, .decode = models_decode, .sides = HTTP_EVERYWHERE},
+    ORDER("/models/{name}/load", load_decode),
+    ORDER("/models/{name}/unload", unload_decode),
     {.path = "/healthz", .methods = HTTP_GET, .decode = healthz_decode, .sides = HTTP_EVERYWHERE, .vital = true},
     {.path = "/readyz", .methods = HTTP_GET, .decode = readyz_decode, .sides = HTTP_EVERYWHERE, .vital = true},
     {.path = "/metrics",
@@ -306,17 +294,36 @@ const struct http_route api_native_routes[] = {
 
 static void *state_create(void *app)
 {
-    return prediction_create(app);
+    (void)app;
+    struct api_state *state = calloc(1, sizeof *state);
+    if (state && (state->prediction = prediction_create()))
+        return state;
+    free(state);
+    return NULL;
 }
 
-static void state_reset(void *state)
+static void let_go(struct api_state *state)
 {
-    prediction_reset(state);
+    if (state->served)
+        catalog_release(state->reader, state->served);
+    state->served = NULL;
 }
 
-static void state_free(void *state)
+static void state_reset(void *request_state)
 {
-    prediction_free(state);
+    struct api_state *state = request_state;
+    prediction_reset(state->prediction);
+    let_go(state);
+}
+
+static void state_free(void *request_state)
+{
+    struct api_state *state = request_state;
+    if (!state)
+        return;
+    prediction_free(state->prediction);
+    let_go(state);
+    free(state);
 }
 
 static void loop_free(void *loop_state)
@@ -337,8 +344,9 @@ static void *loop_create(void *context)
     if (!loop)
         return NULL;
     loop->app = app;
+    loop->reader = catalog_take_reader(app->catalog);
     loop->shard = metrics_shard_create(app->telemetry.metrics);
-    if (loop->shard && gather_create(app->backend, &loop->gather, &unread) == STATUS_OK)
+    if (loop->shard && gather_create(app->batch_max, &loop->gather, &unread) == STATUS_OK)
         return loop;
     loop_free(loop);
     return NULL;
@@ -347,9 +355,10 @@ static void *loop_create(void *context)
 static void loop_run(void *loop_state)
 {
     struct api_loop *loop = loop_state;
-    struct gather_report report = gather_run(loop->gather);
-    metrics_count_batch(loop->shard, loop->app->telemetry.model, report.rows,
-                        report.finished_ns - report.started_ns);
+    struct gather_report report;
+    while (gather_run(loop->gather, &report))
+        metrics_count_batch(loop->shard, report.served->metrics_model, report.rows,
+                            report.finished_ns - report.started_ns);
 }
 
 static void began(void *loop_state)
@@ -361,7 +370,8 @@ static void began(void *loop_state)
 static void ended(void *loop_state, const struct http_record *record)
 {
     struct api_loop *loop = loop_state;
-    telemetry_ended(&loop->app->telemetry, loop->shard, record);
+    const struct api_state *state = record->state;
+    telemetry_ended(&loop->app->telemetry, loop->shard, record, state ? state->served : NULL);
 }
 
 static void rejected(void *loop_state, enum http_rejection reason)

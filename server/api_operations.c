@@ -22,7 +22,7 @@ static void reply_text(struct http_request *request, const char *text)
 static enum status check_alive(struct http_request *request, struct error *err)
 {
     const struct app *app = app_of(request);
-    int64_t worker_ns = batcher_busy_ns(app->batcher), loop_ns = http_request_stats(request).stuck_ns;
+    int64_t worker_ns = batch_workers_busy_ns(app->workers), loop_ns = http_request_stats(request).stuck_ns;
     if (worker_ns > app->stuck_ns)
         error_set(err, STATUS_OVERLOADED, "a worker has been busy with one batch for %lld ms",
                   (long long)(worker_ns / 1000000));
@@ -47,6 +47,10 @@ enum http_progress healthz_decode(struct http_request *request)
 static enum status check_ready(struct http_request *request, struct error *err)
 {
     enum status status = check_alive(request, err);
+    if (status == STATUS_OK && atomic_load(&app_of(request)->loading)) {
+        error_set(err, STATUS_OVERLOADED, "loading the models");
+        status = error_hint(err, "ask again in a moment; GET /models says how far it is");
+    }
     if (status == STATUS_OK && atomic_load(&app_of(request)->draining)) {
         error_set(err, STATUS_OVERLOADED, "the server is shutting down");
         status = error_hint(err, "send requests to another replica");
@@ -76,7 +80,7 @@ static void write_metrics(struct http_request *request)
     const struct metrics_state state = {
         .version = MLPD_VERSION,
         .ready = check_ready(request, &unread) == STATUS_OK,
-        .queue_rows = batcher_queued_rows(app->batcher),
+        .queue_rows = batch_workers_queued_rows(app->workers),
         .queue_rows_max = app->queue_max,
         .inflight_requests = stats.in_flight,
         .connections = stats.connections,

@@ -1,10 +1,5 @@
-/* What the program serves with, made once at start and handed to every handler: the model, what runs it, and the texts
- * that never change. Immutable while requests are served, but for `draining`; any thread may read it.
- *
- *     struct app app;
- *     if (app_open(&app, &options, &err) != STATUS_OK) ...
- *     app.batcher = ...;            // for serving; the caller's to free, before app_close
- *     app_close(&app);
+/* What the program serves with, made once at start and handed to every handler: the models, what computes for all of them, and
+ * the limits. Immutable while requests are served, but for what is marked; any thread may read it.
  */
 #ifndef MLPD_SERVER_APP_H
 #define MLPD_SERVER_APP_H
@@ -14,40 +9,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/backend.h"
 #include "engine/batcher.h"
-#include "engine/model.h"
-#include "engine/status.h"
-#include "server/buffer.h"
+#include "server/catalog.h"
 #include "server/telemetry.h"
 
-struct app_options {
-    const char *models;  /* the folder of <name>/<version>/ */
-    const char *kernels; /* a table's name, or NULL for the best */
-    size_t batch_max;    /* rows */
-    size_t rows_max;     /* in one request */
-    size_t pixels_max;   /* of a picture */
-};
+struct keeper;
 
 struct app {
-    struct model *model;
-    struct backend *backend;
-    struct batcher *batcher;                             /* NULL when nothing is served */
-    bool gathers;                                        /* short work is run by the loops themselves */
-    struct telemetry telemetry;                          /* likewise */
+    struct catalog *catalog;
+    struct keeper *keeper;
+    struct batch_workers *workers;
+    struct telemetry telemetry;
+    bool gathers; /* short work is run by the loops themselves */
+    size_t batch_max, rows_max, pixels_max;
     size_t queue_max, connections_max, memory_bytes_max; /* limits, for who reads the metrics; 0: none */
-    int64_t stuck_ns; /* a batch, or a loop's round, that takes longer than this is stuck */
-    size_t rows_max, pixels_max;
-    struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */
-    struct buffer *labels_json; /* out_features of them: quoted and escaped, or null */
-    struct buffer model_json;   /* GET /model */
-    struct buffer model_text;   /* GET /model?format=text */
-    atomic_bool draining;       /* readiness says no */
+    int64_t stuck_ns;     /* a batch, or a loop's round, that takes longer than this is stuck */
+    atomic_bool loading;  /* the models that were there at the start: readiness says not yet */
+    atomic_bool draining; /* readiness says no */
 };
-
-/* Finds and loads the model, packs it, writes the texts. On failure nothing is left to close. */
-enum status app_open(struct app *app, const struct app_options *options, struct error *err);
-
-void app_close(struct app *app);
 
 #endif

@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "server/app.h"
 #include "server/commands.h"
 #include "server/golden_check.h"
+#include "server/served.h"
 
 /* ---- addresses ---- */
 
@@ -65,28 +65,28 @@ static int check_listeners(const struct options *options)
 
 /* ---- the model ---- */
 
-static void print_model(const struct app *app, const char *folder)
+static void print_model(const struct served *served, const char *folder)
 {
-    printf("\nmodel         %s/%s\n", app->model->name, app->model->version);
+    printf("\nmodel         %s/%s\n", served->model->name, served->model->version);
     printf("folder        %s\n", folder);
-    printf("device        %s\n", app->backend->device);
-    printf("kernels       %s\n", app->backend->kernels);
-    printf("parameters    %zu\n", app->model->parameter_elements);
+    printf("device        %s\n", served->backend->device);
+    printf("kernels       %s\n", served->backend->kernels);
+    printf("parameters    %zu\n", served->model->parameter_elements);
 }
 
 static int check_model(const struct options *options)
 {
-    struct app app;
+    struct served *served = NULL;
     struct error err;
     size_t rows;
     char folder[PATH_MAX];
     if (command_find_models(options, folder, &err) != STATUS_OK ||
-        command_open_app(options, &app, &err) != STATUS_OK)
+        command_load_model(options, &served, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    print_model(&app, folder);
+    print_model(served, folder);
     fflush(stdout);
-    enum status status = golden_check(app.backend, &rows, &err);
-    app_close(&app);
+    enum status status = golden_check(served->backend, &rows, &err);
+    served_free(served);
     if (status != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
     printf("golden input  %zu row%s: the same bits alone and in one batch\n", rows, rows == 1 ? "" : "s");

@@ -1,8 +1,9 @@
 /* The daemon: the app, its queue and its HTTP server, from start to the last answer.
  *
  * Signals are blocked in all threads and waited for by this one: SIGTERM and SIGINT end the daemon, in order; a second one
- * ends it at once; SIGHUP opens the logs anew.
+ * ends it at once; SIGHUP opens the logs anew, and looks for models.
  */
+#include <limits.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
@@ -19,6 +20,7 @@
 #include "server/app.h"
 #include "server/commands.h"
 #include "server/http.h"
+#include "server/keeper.h"
 #include "server/log.h"
 #include "server/machine.h"
 
@@ -36,6 +38,7 @@ enum {
 struct daemon {
     const struct options *options;
     struct machine machine;
+    char models[PATH_MAX];
     sigset_t signals;
     int64_t started_ns;
     struct app app;
@@ -44,6 +47,7 @@ struct daemon {
     size_t worker_count;
     struct http_server *http;
     size_t address_count;
+    struct catalog_summary summary; /* of what was loaded at the start */
 };
 
 /* ---- limits ---- */
@@ -105,7 +109,8 @@ static void return_large_memory(void)
 static void observe_batch(void *context, const struct batch_report *report)
 {
     const struct daemon *daemon = context;
-    metrics_count_batch(daemon->worker_shards[report->worker], daemon->app.telemetry.model, report->rows,
+    const struct served *served = report->batcher_context;
+    metrics_count_batch(daemon->worker_shards[report->worker], served->metrics_model, report->rows,
                         report->compute_ns);
 }
 
@@ -121,15 +126,65 @@ static enum status start_workers(struct daemon *daemon, struct error *err)
         if (!(daemon->worker_shards[i] = metrics_shard_create(app->telemetry.metrics)))
             return error_set(err, STATUS_NO_MEMORY, "no memory for the counters of %zu workers",
                              daemon->worker_count);
-    const struct batcher_options batcher_options = {
+    const struct batch_workers_options workers_options = {
         .workers = daemon->worker_count,
-        .queue_max = options->queue_max,
+        .batch_max = options->batch_max,
         .delay_ns = (int64_t)options->batch_delay_us * 1000,
         .context = daemon,
         .mark_gone = api_native_mark_gone,
         .observe = observe_batch,
     };
-    return batcher_create(app->backend, &batcher_options, &app->batcher, err);
+    return batch_workers_start(&workers_options, &app->workers, err);
+}
+
+/* ---- the models ---- */
+
+static size_t io_threads(const struct daemon *daemon)
+{
+    return or_auto(daemon->options->io_threads, daemon->machine.processors);
+}
+
+static enum status make_catalog(struct daemon *daemon, struct error *err)
+{
+    struct app *app = &daemon->app;
+    const struct catalog_options options = {
+        .readers = io_threads(daemon),
+        .default_model = daemon->options->default_model,
+        .free_served = keeper_free_served,
+        .context = &app->telemetry,
+    };
+    return catalog_create(&options, &app->catalog, err);
+}
+
+static enum status make_keeper(struct daemon *daemon, struct error *err)
+{
+    const struct options *options = daemon->options;
+    struct app *app = &daemon->app;
+    struct keeper_options keeper_options = {
+        .models = daemon->models,
+        .default_model = options->default_model,
+        .served = {.kernels = command_kernels(options), .batch_max = options->batch_max},
+        .catalog = app->catalog,
+        .workers = app->workers,
+        .queue_max = options->queue_max,
+        .telemetry = &app->telemetry,
+        .processors = daemon->machine.processors,
+        .poll_ms = options->models_poll_ms,
+    };
+    enum status status = version_policy_parse(options->model_versions, &keeper_options.policy, err);
+    if (status == STATUS_OK)
+        status = command_find_models(options, daemon->models, err);
+    return status == STATUS_OK ? keeper_create(&keeper_options, &app->keeper, err) : status;
+}
+
+/* Health is answered meanwhile, and readiness with "loading". */
+static enum status load_models(struct daemon *daemon, struct error *err)
+{
+    struct app *app = &daemon->app;
+    enum status status = keeper_load(app->keeper, err);
+    daemon->summary = catalog_summarise(app->catalog);
+    atomic_store(&app->loading, false);
+    return status;
 }
 
 /* ---- the HTTP server ---- */
@@ -152,7 +207,7 @@ static enum status start_http(struct daemon *daemon, struct error *err)
     const struct http_options http_options = {
         .addresses = addresses,
         .address_count = count,
-        .io_threads = or_auto(options->io_threads, daemon->machine.processors),
+        .io_threads = io_threads(daemon),
         .connections_max = daemon->app.connections_max,
         .connections_per_ip = or_off(options->connections_per_ip),
         .body_bytes_max = options->body_bytes_max,
@@ -168,9 +223,19 @@ static enum status start_http(struct daemon *daemon, struct error *err)
 
 /* ---- what it says ---- */
 
+/* "model fashion-mnist/1", "3 models". */
+static void describe_models(const struct catalog_summary *summary, char *text, size_t size)
+{
+    if (summary->models == 1)
+        snprintf(text, size, "model %s", summary->first->full_name);
+    else
+        snprintf(text, size, "%zu models", summary->models);
+}
+
 static void announce(const struct daemon *daemon)
 {
-    const struct app *app = &daemon->app;
+    const struct catalog_summary *summary = &daemon->summary;
+    char models[512];
     char urls[1024] = "";
     for (size_t i = 0; i < daemon->address_count; i++) {
         size_t len = strlen(urls);
@@ -178,9 +243,10 @@ static void announce(const struct daemon *daemon)
         snprintf(urls + len, sizeof urls - len, "%s%s%s", i ? ", " : "", http_server_url(daemon->http, i),
                  admin ? " (administration)" : "");
     }
-    log_write(LOG_INFO, "Using %s device, kernels %s, model %s/%s (%zu parameters), ready in %.1f ms at %s",
-              app->backend->device, app->backend->kernels, app->model->name, app->model->version,
-              app->model->parameter_elements, (double)(clock_now_ns() - daemon->started_ns) / 1e6, urls);
+    describe_models(summary, models, sizeof models);
+    log_write(LOG_INFO, "Using %s device, kernels %s, %s (%zu parameters), ready in %.1f ms at %s",
+              summary->first->backend->device, summary->first->backend->kernels, models, summary->parameters,
+              (double)(clock_now_ns() - daemon->started_ns) / 1e6, urls);
     if (daemon->options->ignored_env)
         log_write(LOG_INFO,
                   "%zu variables of a Kubernetes Service are passed over, %s among them: they are no options",
@@ -207,7 +273,7 @@ static void reopen_logs(struct daemon *daemon)
     log_reopen();
     if (access_log_reopen(daemon->access_log, &err) != STATUS_OK)
         log_error(LOG_WARNING, &err);
-    log_write(LOG_INFO, "SIGHUP: the logs are open anew");
+    log_write(LOG_INFO, "SIGHUP: the logs are open anew, and models are looked for");
 }
 
 /* ---- the end ---- */
@@ -215,8 +281,10 @@ static void reopen_logs(struct daemon *daemon)
 /* Takes one signal. True if it says that it is the end. */
 static bool is_end(struct daemon *daemon, int signal_number)
 {
-    if (signal_number == SIGHUP)
+    if (signal_number == SIGHUP) {
         reopen_logs(daemon);
+        keeper_rescan(daemon->app.keeper);
+    }
     return signal_number == SIGTERM || signal_number == SIGINT;
 }
 
@@ -255,7 +323,7 @@ static void *end_process_later(void *argument)
 {
     (void)argument;
     poll(NULL, 0, ABANDON_MS);
-    log_write(LOG_ERROR, "a worker did not end within %d ms; the process ends without it", ABANDON_MS);
+    log_write(LOG_ERROR, "a thread did not end within %d ms; the process ends without it", ABANDON_MS);
     log_stop();
     _exit(EXIT_FAULT);
 }
@@ -264,7 +332,9 @@ static void abandon(struct daemon *daemon)
 {
     pthread_t guard;
     bool guarded = pthread_create(&guard, NULL, end_process_later, NULL) == 0;
-    http_server_abandon(daemon->http);
+    keeper_stop(daemon->app.keeper);
+    if (daemon->http)
+        http_server_abandon(daemon->http);
     if (!guarded)
         return;
     pthread_cancel(guard);
@@ -291,19 +361,26 @@ static enum status start(struct daemon *daemon, struct error *err)
     if (status == STATUS_OK)
         status = check_memory(daemon, err);
     if (status == STATUS_OK)
-        status = command_open_app(daemon->options, app, err);
-    if (status == STATUS_OK)
         status = telemetry_open(&app->telemetry, api_native_routes, daemon->access_log, err);
     if (status != STATUS_OK)
         return status;
+    app->loading = true;
+    app->batch_max = daemon->options->batch_max;
+    app->rows_max = daemon->options->rows_max;
+    app->pixels_max = daemon->options->pixels_max;
     app->gathers = daemon->options->batch_delay_us == 0;
     app->stuck_ns = STUCK_MS * MS;
     app->queue_max = daemon->options->queue_max;
     app->connections_max = fit_connections(daemon->options->connections_max);
     app->memory_bytes_max = memory_bytes_max(daemon);
-    telemetry_serve(&app->telemetry, app->backend);
     status = start_workers(daemon, err);
-    return status == STATUS_OK ? start_http(daemon, err) : status;
+    if (status == STATUS_OK)
+        status = make_catalog(daemon, err);
+    if (status == STATUS_OK)
+        status = make_keeper(daemon, err);
+    if (status == STATUS_OK)
+        status = start_http(daemon, err);
+    return status == STATUS_OK ? load_models(daemon, err) : status;
 }
 
 /* Until a signal says that it is the end. */
@@ -316,10 +393,14 @@ static void run(struct daemon *daemon)
 /* Takes what was started, in whatever part. The workers complete requests to their last moment, so they end first. */
 static void stop(struct daemon *daemon)
 {
-    batcher_free(daemon->app.batcher);
+    struct app *app = &daemon->app;
+    abandon(daemon);
+    batch_workers_stop(app->workers);
     http_server_free(daemon->http);
-    telemetry_close(&daemon->app.telemetry);
-    app_close(&daemon->app);
+    keeper_free(app->keeper);
+    catalog_free(app->catalog);
+    batch_workers_free(app->workers);
+    telemetry_close(&app->telemetry);
     free(daemon->worker_shards);
     access_log_close(daemon->access_log);
     log_stop();
@@ -336,9 +417,11 @@ int command_serve(const struct options *options)
     enum status status = start(&daemon, &err);
     if (status == STATUS_OK) {
         announce(&daemon);
+        status = keeper_start(daemon.app.keeper, &err);
+    }
+    if (status == STATUS_OK) {
         run(&daemon);
         exit_code = drain(&daemon) ? EXIT_FAULT : EXIT_SUCCESS;
-        abandon(&daemon);
     }
     stop(&daemon);
     return status == STATUS_OK ? exit_code : command_fail(EXIT_FAULT, &err);

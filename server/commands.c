@@ -7,9 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/app.h"
+#include "engine/registry.h"
 #include "server/prediction.h"
 #include "server/read_file.h"
+#include "server/served.h"
 
 /* "mlpd: SUBJECTMESSAGE; HINT" on one line. Messages quote foreign bytes; none of them may steer the terminal. */
 static void print_error(const char *subject, const struct error *err)
@@ -70,30 +71,36 @@ enum status command_find_models(const struct options *options, char ret[PATH_MAX
     return error_hint(err, "name the folder by a shorter path");
 }
 
-enum status command_open_app(const struct options *options, struct app *ret, struct error *err)
+const char *command_kernels(const struct options *options)
 {
-    char models[PATH_MAX];
+    return strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels;
+}
+
+enum status command_load_model(const struct options *options, struct served **ret, struct error *err)
+{
+    char models[PATH_MAX], *path = NULL, *name = NULL, *version = NULL;
+    const struct served_options served = {.kernels = command_kernels(options), .batch_max = options->batch_max};
     enum status status = command_find_models(options, models, err);
-    const struct app_options app_options = {
-        .models = models,
-        .kernels = strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels,
-        .batch_max = options->batch_max,
-        .rows_max = options->rows_max,
-        .pixels_max = options->pixels_max,
-    };
-    return status == STATUS_OK ? app_open(ret, &app_options, err) : status;
+    if (status == STATUS_OK)
+        status = registry_find_model(models, options->default_model, &path, &name, &version, err);
+    if (status == STATUS_OK)
+        status = served_load(path, name, version, &served, ret, err);
+    free(path);
+    free(name);
+    free(version);
+    return status;
 }
 
 /* ---- mlpd model ---- */
 
 int command_model(const struct options *options)
 {
-    struct app app;
+    struct served *served = NULL;
     struct error err;
-    if (command_open_app(options, &app, &err) != STATUS_OK)
+    if (command_load_model(options, &served, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    fwrite(app.model_text.data, 1, app.model_text.len, stdout); /* main sees whether it could be written */
-    app_close(&app);
+    fwrite(served->model_text.data, 1, served->model_text.len, stdout); /* main sees whether it could be written */
+    served_free(served);
     return EXIT_SUCCESS;
 }
 
@@ -122,7 +129,7 @@ static const char *class_name(const struct model *model, size_t class, char room
 
 static void print_row(const struct prediction *prediction, const char *file, size_t row)
 {
-    const struct model *model = prediction->app->model;
+    const struct model *model = prediction->served->model;
     const struct job *job = &prediction->job;
     const float *probabilities = job->probabilities + row * model->out_features;
     size_t class = job->classes[row], width = 0;
@@ -140,13 +147,16 @@ static void print_row(const struct prediction *prediction, const char *file, siz
         print_bar(class_name(model, i, room), width, probabilities[i]);
 }
 
-static enum status predict_file(struct prediction *prediction, struct executor *executor,
-                                const struct options *options, const char *file, struct error *err)
+static enum status predict_file(struct prediction *prediction, const struct served *served,
+                                struct executor *executor, const struct options *options, const char *file,
+                                struct error *err)
 {
     const struct input_options input = {
         .content_type = "", .rows_max = options->rows_max, .pixels_max = options->pixels_max};
     struct buffer body = {0};
     enum status status = read_file(file, options->body_bytes_max, &body, err);
+    if (status == STATUS_OK)
+        status = prediction_use(prediction, served, err);
     if (status == STATUS_OK)
         status = prediction_read(prediction, &input, body.data, body.len, err);
     if (status == STATUS_OK)
@@ -160,15 +170,15 @@ static enum status predict_file(struct prediction *prediction, struct executor *
     return status;
 }
 
-static int predict_files(const struct app *app, struct prediction *prediction, const struct options *options)
+static int predict_files(const struct served *served, struct prediction *prediction, const struct options *options)
 {
     struct executor *executor;
     struct error err;
     int exit_code = EXIT_SUCCESS;
-    if (app->backend->ops->executor_create(app->backend, &executor, &err) != STATUS_OK)
+    if (served->backend->ops->executor_create(served->backend, &executor, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
     for (size_t i = 0; i < options->file_count; i++) {
-        if (predict_file(prediction, executor, options, options->files[i], &err) == STATUS_OK)
+        if (predict_file(prediction, served, executor, options, options->files[i], &err) == STATUS_OK)
             continue;
         fflush(stdout);
         char subject[PATH_MAX];
@@ -176,25 +186,25 @@ static int predict_files(const struct app *app, struct prediction *prediction, c
         print_error(subject, &err);
         exit_code = EXIT_FAULT;
     }
-    app->backend->ops->executor_free(executor);
+    served->backend->ops->executor_free(executor);
     return exit_code;
 }
 
 int command_predict(const struct options *options)
 {
-    struct app app;
+    struct served *served = NULL;
     struct error err;
-    if (command_open_app(options, &app, &err) != STATUS_OK)
+    if (command_load_model(options, &served, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    struct prediction *prediction = prediction_create(&app);
+    struct prediction *prediction = prediction_create();
     int exit_code = EXIT_FAULT;
     if (prediction) {
-        exit_code = predict_files(&app, prediction, options);
+        exit_code = predict_files(served, prediction, options);
     } else {
         error_set(&err, STATUS_NO_MEMORY, "there is no memory for a prediction");
         command_fail(EXIT_FAULT, &err);
     }
     prediction_free(prediction);
-    app_close(&app);
+    served_free(served);
     return exit_code;
 }

@@ -33,8 +33,11 @@ int command_refuse(const struct option_faults *faults);
 /* The folder of models: the one that the options name, or else the one that lies beside the program. */
 enum status command_find_models(const struct options *options, char ret[PATH_MAX], struct error *err);
 
-/* Opens the app as the options say. */
-struct app;
-enum status command_open_app(const struct options *options, struct app *ret, struct error *err);
+/* Loads the default model, its newest version. Freed with served_free. */
+struct served;
+enum status command_load_model(const struct options *options, struct served **ret, struct error *err);
+
+/* The name of the table of kernels, or NULL for the best. */
+const char *command_kernels(const struct options *options);
 
 #endif

@@ -12,42 +12,76 @@ enum {
 };
 
 struct gather {
-    const struct backend *backend;
-    struct executor *executor;
-    size_t row_cost; /* multiplications */
+    size_t batch_max;
+    struct executor *executor; /* NULL before the first row */
+    const struct backend_ops *ops;
     size_t rows, count;
+    size_t cost;              /* of these rows, in multiplications */
     struct batch_part *parts; /* batch_max of both */
     struct prediction **predictions;
 };
 
-enum status gather_create(const struct backend *backend, struct gather **ret, struct error *err)
+enum status gather_create(size_t batch_max, struct gather **ret, struct error *err)
 {
     struct gather *gather = calloc(1, sizeof *gather);
     if (!gather)
         return error_set(err, STATUS_NO_MEMORY, "no memory for a loop's batches");
-    gather->backend = backend;
-    gather->row_cost = backend->model->parameter_elements + 1;
-    gather->parts = calloc(backend->batch_max, sizeof *gather->parts);
-    gather->predictions = calloc(backend->batch_max, sizeof *gather->predictions);
-    enum status status = STATUS_OK;
-    if (!gather->parts || !gather->predictions)
-        status = error_set(err, STATUS_NO_MEMORY, "no memory for a loop's batches");
-    if (status == STATUS_OK)
-        status = backend->ops->executor_create(backend, &gather->executor, err);
-    if (status == STATUS_OK)
+    gather->batch_max = batch_max;
+    gather->parts = calloc(batch_max, sizeof *gather->parts);
+    gather->predictions = calloc(batch_max, sizeof *gather->predictions);
+    if (gather->parts && gather->predictions) {
         *ret = gather;
-    else
-        gather_free(gather);
-    return status;
+        return STATUS_OK;
+    }
+    gather_free(gather);
+    return error_set(err, STATUS_NO_MEMORY, "no memory for a loop's batches");
 }
 
 bool gather_add(struct gather *gather, struct prediction *prediction)
 {
-    const struct job *job = &prediction->job;
-    if (job->count > gather->backend->batch_max - gather->rows || job->count > JOB_MAX / gather->row_cost ||
-        gather->rows + job->count > ROUND_MAX / gather->row_cost)
+    size_t rows = prediction->job.count, row_cost = prediction->served->model->parameter_elements + 1;
+    if (rows > gather->batch_max - gather->rows || rows > JOB_MAX / row_cost ||
+        gather->cost + rows * row_cost > ROUND_MAX)
         return false;
-    gather->parts[gather->count] = (struct batch_part){
+    gather->predictions[gather->count++] = prediction;
+    gather->rows += rows;
+    gather->cost += rows * row_cost;
+    return true;
+}
+
+/* ---- the batch of one model ---- */
+
+/* Gives the executor to the backend, or makes one. */
+static enum status prepare_executor(struct gather *gather, const struct backend *backend, struct error *err)
+{
+    if (gather->executor && gather->ops == backend->ops)
+        return backend->ops->executor_move(gather->executor, backend, err);
+    if (gather->executor)
+        gather->ops->executor_free(gather->executor);
+    gather->executor = NULL;
+    gather->ops = backend->ops;
+    return backend->ops->executor_create(backend, &gather->executor, err);
+}
+
+/* Puts the predictions for the same model as the last one behind the others, and returns how many others there are. */
+static size_t part_models(struct gather *gather)
+{
+    const struct served *served = gather->predictions[gather->count - 1]->served;
+    size_t others = 0;
+    for (size_t i = 0; i < gather->count; i++) {
+        struct prediction *prediction = gather->predictions[i];
+        if (prediction->served == served)
+            continue;
+        gather->predictions[i] = gather->predictions[others];
+        gather->predictions[others++] = prediction;
+    }
+    return others;
+}
+
+static struct batch_part part_of(const struct prediction *prediction)
+{
+    const struct job *job = &prediction->job;
+    return (struct batch_part){
         .rows = job->rows,
         .dtype = job->dtype,
         .count = job->count,
@@ -55,22 +89,31 @@ bool gather_add(struct gather *gather, struct prediction *prediction)
         .probabilities = job->probabilities,
         .classes = job->classes,
     };
-    gather->predictions[gather->count++] = prediction;
-    gather->rows += job->count;
-    return true;
 }
 
-struct gather_report gather_run(struct gather *gather)
+bool gather_run(struct gather *gather, struct gather_report *ret)
 {
     struct error err;
-    struct gather_report report = {.rows = gather->rows, .started_ns = clock_now_ns()};
-    enum status status = gather->backend->ops->run(gather->executor, gather->parts, gather->count, &err);
-    report.finished_ns = clock_now_ns();
-    for (size_t i = 0; i < gather->count; i++)
-        prediction_set_outcome(gather->predictions[i], status, status == STATUS_OK ? NULL : &err, report.started_ns,
-                               report.finished_ns);
-    gather->rows = gather->count = 0;
-    return report;
+    gather->rows = gather->cost = 0; /* this round takes no more */
+    if (!gather->count)
+        return false;
+    size_t first = part_models(gather), count = gather->count - first;
+    struct prediction **predictions = gather->predictions + first;
+    *ret = (struct gather_report){.served = predictions[0]->served, .started_ns = clock_now_ns()};
+    for (size_t i = 0; i < count; i++) {
+        gather->parts[i] = part_of(predictions[i]);
+        ret->rows += gather->parts[i].count;
+    }
+    const struct backend *backend = ret->served->backend;
+    enum status status = prepare_executor(gather, backend, &err);
+    if (status == STATUS_OK)
+        status = backend->ops->run(gather->executor, gather->parts, count, &err);
+    ret->finished_ns = clock_now_ns();
+    for (size_t i = 0; i < count; i++)
+        prediction_set_outcome(predictions[i], status, status == STATUS_OK ? NULL : &err, ret->started_ns,
+                               ret->finished_ns);
+    gather->count = first;
+    return true;
 }
 
 void gather_free(struct gather *gather)
@@ -78,7 +121,7 @@ void gather_free(struct gather *gather)
     if (!gather)
         return;
     if (gather->executor)
-        gather->backend->ops->executor_free(gather->executor);
+        gather->ops->executor_free(gather->executor);
     free(gather->parts);
     free(gather->predictions);
     free(gather);

@@ -1,5 +1,5 @@
-/* The short way for predictions: a loop gathers what it has read in one round, runs it as one batch on an executor of its
- * own, and answers. No queue, no thread switch and no suspended connection lies between; whatever has come meanwhile
+/* The short way for predictions: a loop gathers what it has read in one round, runs each model's rows as one batch on an
+ * executor of its own, and answers. No queue, no thread switch and no suspended connection lies between; whatever has come meanwhile
  * makes the next batch. The way changes no bit of an answer.
  *
  * What would hold the loop up is not gathered: it takes the queue, where workers share it.
@@ -7,9 +7,9 @@
  * One thread at a time.
  *
  *     struct gather *gather;
- *     if (gather_create(backend, &gather, &err) != STATUS_OK) ...
+ *     if (gather_create(256, &gather, &err) != STATUS_OK) ...
  *     if (!gather_add(gather, prediction)) queue it;
- *     gather_run(gather);          // each prediction's outcome is prediction_check's
+ *     while (gather_run(gather, &report)) count(&report);      // each prediction's outcome is prediction_check's
  *     gather_free(gather);
  */
 #ifndef MLPD_SERVER_GATHER_H
@@ -25,20 +25,22 @@
 
 struct gather;
 
-/* The backend outlives it. */
-enum status gather_create(const struct backend *backend, struct gather **ret, struct error *err);
+/* batch_max: rows of a round, the most that any model's backend takes. The executor is made for the first model that comes,
+ * and then serves all. */
+enum status gather_create(size_t batch_max, struct gather **ret, struct error *err);
 
 /* False, and nothing done, if the prediction's rows, or these with what is gathered already, are too much to be run between
- * two looks at the sockets. The prediction is the gather's until gather_run has returned. */
+ * two looks at the sockets. The prediction is the gather's until gather_run has run it. */
 bool gather_add(struct gather *gather, struct prediction *prediction);
 
 struct gather_report {
+    const struct served *served; /* whose rows they were; held by their predictions */
     size_t rows;
     int64_t started_ns, finished_ns;
 };
 
-/* Runs what was added, and forgets it. */
-struct gather_report gather_run(struct gather *gather);
+/* Runs what was added for one model, and forgets it. False: there is nothing left. */
+bool gather_run(struct gather *gather, struct gather_report *ret);
 
 /* Takes NULL. */
 void gather_free(struct gather *gather);

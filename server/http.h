@@ -34,6 +34,7 @@ struct sockaddr;
 
 enum {
     HTTP_QUERY_MAX = 16,
+    HTTP_CAPTURES_MAX = 2,
     HTTP_SLOW_BODY_BYTES = 64 * 1024,
     HTTP_CLIENT_LEFT = 499, /* the code of a request whose client has gone; it is sent to nobody */
 };
@@ -45,11 +46,17 @@ struct http_parameter {
     const char *value; /* decoded; "" if there was none */
 };
 
+/* A segment of the path, not ended by a NUL. */
+struct http_capture {
+    const char *text;
+    size_t len;
+};
+
 struct http_reply {
     unsigned code; /* 0 until it is filled in */
     const char *content_type;
     struct buffer body;
-    const void *shared_body; /* sent instead of `body` if not NULL: bytes that outlive the server */
+    const void *shared_body; /* sent instead of `body` if not NULL: bytes that live until the state is reset */
     size_t shared_body_len;
     unsigned retry_after_s; /* 0: no such header */
     const char *allow;      /* of a 405; or NULL */
@@ -71,7 +78,8 @@ enum http_rejection {
 
 struct http_request {
     enum http_method method;
-    const char *path; /* decoded, without the query */
+    const char *path;                                /* decoded, without the query */
+    struct http_capture captures[HTTP_CAPTURES_MAX]; /* what stands at the route's {}, in order */
     struct http_parameter query[HTTP_QUERY_MAX];
     size_t query_count;
     const char *content_type; /* headers as they came; "" if absent */
@@ -108,7 +116,7 @@ enum http_side {
 };
 
 struct http_route {
-    const char *path;              /* exact; NULL ends the table */
+    const char *path;              /* see http_path_matches; NULL ends the table. The first that matches is taken */
     unsigned methods;              /* enum http_method's, or-ed */
     const char *const *parameters; /* the query parameters that it knows, NULL-terminated; NULL: none */
 
@@ -120,8 +128,10 @@ struct http_route {
      * http_request_complete is not called. False: it will be, and what it brings is thrown away. */
     bool (*withdraw)(struct http_request *request);
 
-    unsigned sides; /* enum http_side's; 0: HTTP_PUBLIC */
-    bool vital;     /* health: answered on the connections that are kept for it, too */
+    unsigned sides;  /* enum http_side's; 0: HTTP_PUBLIC */
+    bool runs_model; /* for the record */
+    bool bare;       /* a POST or PUT needs no body, and so need not say how long it is */
+    bool vital;      /* health: answered on the connections that are kept for it, too */
 };
 
 enum http_outcome {
@@ -136,7 +146,8 @@ struct http_record {
     const char *method, *path, *protocol, *user_agent, *request_id;
     const struct sockaddr *address; /* of the client */
     size_t route;                   /* its index in the table; the table's length where none was found */
-    bool runs_model;                /* the route has a `start` */
+    bool runs_model;                /* as its route says */
+    const void *state; /* the request's; NULL where there is none, or its work may still be under way */
     enum http_outcome outcome;
     unsigned code;
     size_t body_bytes, reply_bytes;
@@ -221,6 +232,10 @@ void http_reply_error(struct http_request *request, const struct error *err);
 
 /* The same with a code of its own. */
 void http_reply_error_code(struct http_request *request, unsigned code, const struct error *err);
+
+/* Whether a path is the pattern's: the same bytes, but that each "{name}" in the pattern stands for one segment, which is not
+ * empty and holds no slash: "/models/{name}/predict". Captures, HTTP_CAPTURES_MAX at most, point into `path`. */
+bool http_path_matches(const char *pattern, const char *path, struct http_capture *captures);
 
 /* The value of a query parameter, or NULL. */
 const char *http_request_parameter(const struct http_request *request, const char *key);

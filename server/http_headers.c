@@ -67,7 +67,8 @@ static void find_route(struct exchange *exchange, const char *method)
 {
     struct error err;
     const struct http_route *route = exchange->loop->server->handlers.routes;
-    while (route->path && (strcmp(route->path, exchange->request.path) != 0 || !is_served(route, exchange->peer)))
+    while (route->path && (!http_path_matches(route->path, exchange->request.path, exchange->request.captures) ||
+                           !is_served(route, exchange->peer)))
         route++;
     if (!route->path) {
         error_set(&err, STATUS_NOT_FOUND, "there is nothing at %.200s", exchange->request.path);
@@ -156,7 +157,7 @@ static void check_length(struct exchange *exchange, const struct headers *header
     if (!(exchange->request.method & (HTTP_POST | HTTP_PUT)))
         return;
     size_t len = exchange->declared_len, max = exchange->loop->server->options.body_bytes_max;
-    if (!headers->coding && !headers->len) {
+    if (!headers->coding && !headers->len && !exchange->route->bare) {
         struct error err;
         error_set(&err, STATUS_INVALID, "the request says nothing of its body's length");
         error_hint(&err,

@@ -15,10 +15,11 @@ static void fill(struct http_record *record, const struct exchange *exchange)
     record->reply_bytes = exchange->reply_bytes;
     if (exchange->route) {
         record->route = (size_t)(exchange->route - exchange->loop->server->handlers.routes);
-        record->runs_model = exchange->route->start;
+        record->runs_model = exchange->route->runs_model;
     }
     if (exchange->outstanding)
         return;
+    record->state = request->state;
     record->rows = request->rows;
     record->rejection = request->rejection;
     record->timing = request->timing;

@@ -45,6 +45,24 @@ void http_reply_error(struct http_request *request, const struct error *err)
     http_reply_error_code(request, code_of_status(err->status), err);
 }
 
+bool http_path_matches(const char *pattern, const char *path, struct http_capture *captures)
+{
+    while (*pattern) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        size_t len = strcspn(path, "/");
+        if (!len)
+            return false;
+        *captures++ = (struct http_capture){path, len};
+        path += len;
+        pattern += strcspn(pattern, "}") + 1;
+    }
+    return !*path;
+}
+
 const char *http_request_parameter(const struct http_request *request, const char *key)
 {
     for (size_t i = 0; i < request->query_count; i++)

@@ -21,6 +21,7 @@ struct input_scratch {
     const struct model *model;
     const struct input_options *options; /* while input_read runs */
     uint8_t *pixels;                     /* one picture, (height, width) */
+    size_t pixels_capacity;              /* bytes */
     struct picture_size *sizes;          /* (rows_max), or NULL until a picture is resized */
     struct json_tensor json;
     struct buffer text; /* a JSON string without its escapes, then the bytes it was base64 of */
@@ -443,22 +444,34 @@ enum status input_read(struct input *input, const struct input_options *options,
 
 /* ---- life ---- */
 
+enum status input_set_model(struct input *input, const struct model *model, struct error *err)
+{
+    struct input_scratch *scratch = input->scratch;
+    if (model->in_features > scratch->pixels_capacity) {
+        uint8_t *grown = realloc(scratch->pixels, model->in_features);
+        if (!grown)
+            return no_memory(err);
+        scratch->pixels = grown;
+        scratch->pixels_capacity = model->in_features;
+    }
+    scratch->model = input->set.model = model;
+    return STATUS_OK;
+}
+
 struct input *input_create(const struct model *model)
 {
     struct input *input = calloc(1, sizeof *input);
     struct input_scratch *scratch = calloc(1, sizeof *scratch);
-    uint8_t *pixels = malloc(model->in_features);
-    if (!input || !scratch || !pixels) {
+    if (!input || !scratch) {
         free(input);
         free(scratch);
-        free(pixels);
         return NULL;
     }
-    scratch->model = model;
-    scratch->pixels = pixels;
-    input->set.model = model;
     input->scratch = scratch;
-    return input;
+    if (!model || input_set_model(input, model, NULL) == STATUS_OK)
+        return input;
+    input_free(input);
+    return NULL;
 }
 
 static void free_json(struct json_tensor *json)

@@ -2,6 +2,7 @@
  * input_read's comment gives. One input belongs to one thread at a time; its memory serves request after request.
  *
  *     struct input *input = input_create(model);
+ *     input_set_model(input, another, &err);                   // between two requests, where there are several models
  *     if (input_read(input, &options, body, len, &err) == STATUS_OK)
  *         use(input->set.rows, input->set.dtype, input->set.count);   // until input_reset, and while `body` lives
  *     input_reset(input);
@@ -41,8 +42,11 @@ struct input {
     struct input_scratch *scratch; /* the module's own */
 };
 
-/* NULL if out of memory. The model outlives the input. */
+/* NULL if out of memory. The model outlives what is read for it; NULL: input_set_model says it. */
 struct input *input_create(const struct model *model);
+
+/* What is read from now on is for this model. While the input is empty: it was reset, or never read. */
+enum status input_set_model(struct input *input, const struct model *model, struct error *err);
 
 /* Decides, in this order: multipart by content type; options->dtype given: raw, or .npy by its magic; the content types
  * application/json, image/..., application/octet-stream; full signatures (PNG, JPEG, BMP, PNM, .npy); exactly in_features or

@@ -35,7 +35,8 @@
     X(METRICS_RECEIVED, "mlpd_received_total", "Requests whose first byte was read: answered, lost, in flight.") \
     X(METRICS_LOST, "mlpd_lost_total", "Requests whose first byte was read and which got no whole answer.")      \
     X(METRICS_EXPIRED, "mlpd_expired_total", "Requests answered with 504 because their deadline had passed.")    \
-    X(METRICS_CANCELLED, "mlpd_cancelled_total", "Requests dropped uncomputed because their client had gone.")
+    X(METRICS_CANCELLED, "mlpd_cancelled_total", "Requests dropped uncomputed because their client had gone.")   \
+    X(METRICS_LOAD_FAILED, "mlpd_model_load_failures_total", "Models, or versions, that could not be loaded.")
 
 /* Why a request or a connection was turned away: constant, and the label's value. */
 #define METRICS_REJECTION_MAP(X)                                                           \

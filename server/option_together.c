@@ -3,6 +3,7 @@
  * because of one that was given, where it can follow. */
 #include <string.h>
 
+#include "engine/version_policy.h"
 #include "server/option_parts.h"
 
 enum { DESCRIPTION_MAX = 168 }; /* two of them and some words fit into an error */
@@ -130,9 +131,23 @@ static void check_limits(const struct options *options, struct option_faults *fa
                     faults);
 }
 
+/* ---- the models ---- */
+
+static void check_versions(const struct options *options, struct option_faults *faults)
+{
+    char place[DESCRIPTION_MAX];
+    struct version_policy policy;
+    struct error err;
+    if (version_policy_parse(options->model_versions, &policy, &err) == STATUS_OK)
+        return;
+    error_prefix(&err, "%s: ", describe(options, OPTION_MODEL_VERSIONS, place));
+    option_fault_add(faults, err.status, &err);
+}
+
 void option_check_together(const struct options *options, struct option_faults *faults)
 {
     check_addresses(options, faults);
     check_rows(options, faults);
     check_limits(options, faults);
+    check_versions(options, faults);
 }

@@ -59,6 +59,9 @@ struct options {
     bool admin;        /* there is an administration's listener: a port, or none but unix: addresses */
 
     const char *models;         /* NULL: the folder that ships with the program */
+    const char *default_model;  /* NULL: the only one */
+    const char *model_versions; /* a version policy */
+    size_t models_poll_ms;      /* 0: off */
     const char *device;         /* "auto" or "cpu" */
     const char *kernels;        /* "auto", or a table's name */
     size_t io_threads, workers; /* OPTION_AUTO: from the processors that the process may use */

@@ -5,21 +5,51 @@
 #include "engine/clock.h"
 #include "engine/finite.h"
 
-enum { KEEP_ROWS = 256 }; /* room for outputs that is kept from one request to the next */
+enum { KEEP_BYTES = 64 * 1024 }; /* of outputs, from one request to the next */
 
-struct prediction *prediction_create(const struct app *app)
+struct prediction *prediction_create(void)
 {
     struct prediction *prediction = calloc(1, sizeof *prediction);
-    if (!prediction)
+    if (prediction && !(prediction->input = input_create(NULL))) {
+        free(prediction);
         return NULL;
-    prediction->app = app;
-    prediction->input = input_create(app->model);
-    prediction->layers = calloc(app->model->layer_count, TRACE_VALUES * sizeof *prediction->layers);
-    prediction->order = calloc(app->model->out_features, sizeof *prediction->order);
-    if (prediction->input && prediction->layers && prediction->order)
-        return prediction;
-    prediction_free(prediction);
-    return NULL;
+    }
+    return prediction;
+}
+
+static enum status refuse_no_memory(const char *what, size_t count, struct error *err)
+{
+    error_set(err, STATUS_NO_MEMORY, "there is no memory for %zu %s", count, what);
+    return error_hint(err, "send fewer rows at once, or send it again in a moment");
+}
+
+/* Makes room for `count` elements of `size` bytes in *array; what was there is lost. */
+static bool reserve(void *array, size_t *capacity, size_t count, size_t size)
+{
+    void **place = array;
+    if (count <= *capacity)
+        return true;
+    free(*place);
+    *place = calloc(count, size);
+    *capacity = *place ? count : 0;
+    return *place;
+}
+
+enum status prediction_use(struct prediction *prediction, const struct served *served, struct error *err)
+{
+    const struct model *model = served->model;
+    prediction->served = served;
+    if (!reserve(&prediction->layers, &prediction->layers_capacity, model->layer_count * TRACE_VALUES,
+                 sizeof *prediction->layers) ||
+        !reserve(&prediction->order, &prediction->order_capacity, model->out_features, sizeof *prediction->order))
+        return refuse_no_memory("classes", model->out_features, err);
+    return input_set_model(prediction->input, model, err);
+}
+
+static size_t output_bytes(const struct prediction *prediction)
+{
+    return prediction->outputs_capacity * sizeof *prediction->outputs +
+           prediction->classes_capacity * sizeof *prediction->classes;
 }
 
 static void free_outputs(struct prediction *prediction)
@@ -28,14 +58,15 @@ static void free_outputs(struct prediction *prediction)
     free(prediction->classes);
     prediction->outputs = NULL;
     prediction->classes = NULL;
-    prediction->rows_capacity = 0;
+    prediction->outputs_capacity = prediction->classes_capacity = 0;
 }
 
 void prediction_reset(struct prediction *prediction)
 {
     input_reset(prediction->input);
-    if (prediction->rows_capacity > KEEP_ROWS)
+    if (output_bytes(prediction) > KEEP_BYTES)
         free_outputs(prediction);
+    prediction->served = NULL;
     prediction->account = NULL;
     prediction->top_k = 0;
     prediction->with_logits = prediction->with_layers = false;
@@ -53,42 +84,34 @@ void prediction_free(struct prediction *prediction)
     free(prediction);
 }
 
-/* Of one row: logits, probabilities, class. */
-static size_t output_bytes(const struct model *model)
-{
-    return 2 * model->out_features * sizeof(float) + sizeof(uint32_t);
-}
-
+/* For each row: logits, probabilities, class. */
 static enum status reserve_outputs(struct prediction *prediction, size_t rows, struct error *err)
 {
-    if (rows <= prediction->rows_capacity)
+    size_t numbers = 2 * rows * prediction->served->model->out_features;
+    if (numbers <= prediction->outputs_capacity && rows <= prediction->classes_capacity)
         return STATUS_OK;
     free_outputs(prediction);
-    enum status status = account_pay(prediction->account, rows * output_bytes(prediction->app->model), err);
+    enum status status = account_pay(prediction->account, numbers * sizeof(float) + rows * sizeof(uint32_t), err);
     if (status != STATUS_OK)
         return status;
-    prediction->outputs = calloc(rows, 2 * prediction->app->model->out_features * sizeof *prediction->outputs);
-    prediction->classes = calloc(rows, sizeof *prediction->classes);
-    if (!prediction->outputs || !prediction->classes) {
-        free_outputs(prediction);
-        error_set(err, STATUS_NO_MEMORY, "there is no memory for %zu answers", rows);
-        return error_hint(err, "send fewer rows at once, or send it again in a moment");
-    }
-    prediction->rows_capacity = rows;
-    return STATUS_OK;
+    if (reserve(&prediction->outputs, &prediction->outputs_capacity, numbers, sizeof *prediction->outputs) &&
+        reserve(&prediction->classes, &prediction->classes_capacity, rows, sizeof *prediction->classes))
+        return STATUS_OK;
+    free_outputs(prediction);
+    return refuse_no_memory("answers", rows, err);
 }
 
 enum status prediction_read(struct prediction *prediction, const struct input_options *options, const char *body,
                             size_t len, struct error *err)
 {
-    const struct app *app = prediction->app;
+    const struct served *served = prediction->served;
     const struct row_set *set = &prediction->input->set;
     prediction->input->set.account = prediction->account;
     enum status status = input_read(prediction->input, options, body, len, err);
     if (status == STATUS_OK)
         status = reserve_outputs(prediction, set->count, err);
     if (status == STATUS_OK && prediction->with_layers)
-        status = app->backend->ops->trace(app->backend, set->rows, set->dtype, prediction->layers, err);
+        status = served->backend->ops->trace(served->backend, set->rows, set->dtype, prediction->layers, err);
     if (status != STATUS_OK)
         return status;
     prediction->job = (struct job){
@@ -96,7 +119,7 @@ enum status prediction_read(struct prediction *prediction, const struct input_op
         .dtype = set->dtype,
         .count = set->count,
         .logits = prediction->outputs,
-        .probabilities = prediction->outputs + set->count * app->model->out_features,
+        .probabilities = prediction->outputs + set->count * served->model->out_features,
         .classes = prediction->classes,
         .error = &prediction->error,
     };
@@ -107,12 +130,12 @@ enum status prediction_read(struct prediction *prediction, const struct input_op
 enum status prediction_submit(struct prediction *prediction, void (*done)(struct job *job), struct error *err)
 {
     prediction->job.done = done;
-    return batcher_submit(prediction->app->batcher, &prediction->job, err);
+    return batcher_submit(prediction->served->batcher, &prediction->job, err);
 }
 
 bool prediction_withdraw(struct prediction *prediction)
 {
-    return batcher_withdraw(prediction->app->batcher, &prediction->job);
+    return batcher_withdraw(prediction->served->batcher, &prediction->job);
 }
 
 void prediction_set_outcome(struct prediction *prediction, enum status status, const struct error *err,
@@ -128,7 +151,7 @@ void prediction_set_outcome(struct prediction *prediction, enum status status, c
 
 enum status prediction_run(struct prediction *prediction, struct executor *executor, struct error *err)
 {
-    const struct backend *backend = prediction->app->backend;
+    const struct backend *backend = prediction->served->backend;
     struct job *job = &prediction->job;
     size_t n = backend->model->out_features;
     size_t row_bytes = backend_row_bytes(backend->model, job->dtype);
@@ -153,7 +176,7 @@ enum status prediction_run(struct prediction *prediction, struct executor *execu
 enum status prediction_check(const struct prediction *prediction, struct error *err)
 {
     const struct job *job = &prediction->job;
-    const struct model *model = prediction->app->model;
+    const struct model *model = prediction->served->model;
     size_t n = model->out_features, index;
     if (job->status == STATUS_CANCELLED)
         return error_set(err, STATUS_CANCELLED, "nobody waits for the answer any more");
@@ -188,5 +211,5 @@ void prediction_write(const struct prediction *prediction, struct buffer *out)
         .layers = prediction->with_layers ? prediction->layers : NULL,
         .order = prediction->order,
     };
-    answer_write(prediction->app, &answer, prediction->format, out);
+    answer_write(prediction->served, &answer, prediction->format, out);
 }

@@ -1,6 +1,8 @@
 /* One prediction's way through the daemon, whatever the dialect that it came in: options, rows, job, answer. Its memory
- * serves request after request. One thread at a time; between prediction_submit and `done` it is the batcher's.
+ * serves request after request, whichever model each is for. One thread at a time; between prediction_submit and `done` it is
+ * the batcher's.
  *
+ *     prediction_use(p, served, &err)                          for this model
  *     prediction_read(p, &input_options, body, len, &err)      rows
  *     prediction_submit(p, done, &err)                         queued; done(job) is called once the outputs are written
  *     prediction_check(p, &err)                                did it work, and are the logits numbers
@@ -17,9 +19,9 @@
 #include "engine/batcher.h"
 #include "engine/status.h"
 #include "server/answer.h"
-#include "server/app.h"
 #include "server/buffer.h"
 #include "server/input.h"
+#include "server/served.h"
 
 struct prediction {
     struct job job; /* first: `done` finds the prediction through it */
@@ -34,19 +36,24 @@ struct prediction {
     bool with_logits, with_layers;
 
     /* The module's own. */
-    const struct app *app;
+    const struct served *served; /* NULL between two requests */
     struct input *input;
     int64_t ready_ns;   /* when the rows had been read, by CLOCK_MONOTONIC */
     struct error error; /* of the job */
     float *outputs;     /* logits, then probabilities: (rows, out_features) each */
     uint32_t *classes;
-    size_t rows_capacity;
-    float *layers;   /* (layer_count, TRACE_VALUES) */
-    uint32_t *order; /* (out_features): scratch for top_k */
+    size_t outputs_capacity, classes_capacity; /* elements; and so below */
+    float *layers;                             /* (layer_count, TRACE_VALUES) */
+    uint32_t *order;                           /* (out_features): scratch for top_k */
+    size_t layers_capacity, order_capacity;
 };
 
 /* NULL if out of memory. */
-struct prediction *prediction_create(const struct app *app);
+struct prediction *prediction_create(void);
+
+/* The request at hand is for this model, which outlives it. Before prediction_read. */
+enum status prediction_use(struct prediction *prediction, const struct served *served, struct error *err);
+
 void prediction_reset(struct prediction *prediction);
 void prediction_free(struct prediction *prediction); /* takes NULL */
 

@@ -1,12 +1,11 @@
 #include "server/telemetry.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Paths that are worth a histogram of their times: a model runs behind them. */
 static bool is_timed(const struct http_route *route)
 {
-    return route->start != NULL;
+    return route->runs_model;
 }
 
 enum status telemetry_open(struct telemetry *telemetry, const struct http_route *routes,
@@ -29,14 +28,13 @@ enum status telemetry_open(struct telemetry *telemetry, const struct http_route 
     return STATUS_OK;
 }
 
-void telemetry_serve(struct telemetry *telemetry, const struct backend *backend)
+size_t telemetry_add_model(struct telemetry *telemetry, const struct backend *backend)
 {
     const struct metrics_model model = {.name = backend->model->name,
                                         .version = backend->model->version,
                                         .device = backend->device,
                                         .kernels = backend->kernels};
-    telemetry->model = metrics_add_model(telemetry->metrics, &model);
-    snprintf(telemetry->model_name, sizeof telemetry->model_name, "%s/%s", model.name, model.version);
+    return metrics_add_model(telemetry->metrics, &model);
 }
 
 static enum metrics_outcome outcome_of(const struct http_record *record)
@@ -50,8 +48,7 @@ static enum metrics_outcome outcome_of(const struct http_record *record)
     return record->code >= 500 ? METRICS_FAILED_BACKEND : METRICS_FAILED_OTHER;
 }
 
-static void count_inference(const struct telemetry *telemetry, struct metrics_shard *shard,
-                            const struct http_record *record)
+static void count_inference(size_t model, struct metrics_shard *shard, const struct http_record *record)
 {
     const struct http_timing *timing = &record->timing;
     const struct metrics_inference inference = {
@@ -63,12 +60,13 @@ static void count_inference(const struct telemetry *telemetry, struct metrics_sh
         .encode_ns = timing->encode_ns,
         .request_ns = record->ended_ns - record->began_ns,
     };
-    metrics_count_inference(shard, telemetry->model, &inference);
+    metrics_count_inference(shard, model, &inference);
     if (timing->compute_ns)
-        metrics_count_wait(shard, telemetry->model, timing->queue_ns);
+        metrics_count_wait(shard, model, timing->queue_ns);
 }
 
-static void count(const struct telemetry *telemetry, struct metrics_shard *shard, const struct http_record *record)
+static void count(const struct telemetry *telemetry, struct metrics_shard *shard, const struct http_record *record,
+                  const struct served *served)
 {
     if (record->outcome == HTTP_DONE)
         metrics_count_answer(shard, telemetry->endpoints[record->route], record->code,
@@ -78,7 +76,7 @@ static void count(const struct telemetry *telemetry, struct metrics_shard *shard
     if (record->code == 504)
         metrics_count_event(shard, METRICS_EXPIRED);
     if (record->runs_model)
-        count_inference(telemetry, shard, record);
+        count_inference(served ? served->metrics_model : METRICS_OTHER, shard, record);
 }
 
 static uint64_t us(int64_t ns)
@@ -86,7 +84,8 @@ static uint64_t us(int64_t ns)
     return ns > 0 ? (uint64_t)ns / 1000 : 0;
 }
 
-static void log_access(const struct telemetry *telemetry, const struct http_record *record)
+static void log_access(const struct telemetry *telemetry, const struct http_record *record,
+                       const struct served *served)
 {
     const struct http_timing *timing = &record->timing;
     const struct access_record line = {
@@ -96,7 +95,7 @@ static void log_access(const struct telemetry *telemetry, const struct http_reco
         .path = record->path,
         .protocol = record->protocol,
         .user_agent = record->user_agent,
-        .model = record->rows ? telemetry->model_name : NULL,
+        .model = record->rows && served ? served->full_name : NULL,
         .code = record->code,
         .request_bytes = record->body_bytes,
         .response_bytes = record->reply_bytes,
@@ -123,12 +122,12 @@ void telemetry_rejected(struct metrics_shard *shard, enum http_rejection reason)
 }
 
 void telemetry_ended(const struct telemetry *telemetry, struct metrics_shard *shard,
-                     const struct http_record *record)
+                     const struct http_record *record, const struct served *served)
 {
-    count(telemetry, shard, record);
+    count(telemetry, shard, record, served);
     telemetry_rejected(shard, record->rejection);
     if (telemetry->access_log)
-        log_access(telemetry, record);
+        log_access(telemetry, record, served);
 }
 
 void telemetry_close(struct telemetry *telemetry)

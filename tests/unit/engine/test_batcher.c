@@ -32,8 +32,8 @@ struct stand_in {
     size_t log_count;
     float log_rows[LOG_ROWS];
     size_t log_row_count;
-    size_t fail_batch; /* the number of the batch that fails, from 1; 0: none */
-    size_t executors, executors_max;
+    size_t fail_batch;     /* the number of the batch that fails, from 1; 0: none */
+    bool has_no_executors; /* for lack of memory */
 };
 
 struct executor {
@@ -41,15 +41,17 @@ struct executor {
     atomic_bool running;
 };
 
+static atomic_size_t executors; /* that live */
+
 static enum status stand_in_executor_create(const struct backend *backend, struct executor **ret, struct error *err)
 {
     struct stand_in *stand_in = (struct stand_in *)(uintptr_t)backend;
     pthread_mutex_lock(&stand_in->lock);
-    bool refused = stand_in->executors == stand_in->executors_max;
-    stand_in->executors += !refused;
+    bool refused = stand_in->has_no_executors;
     pthread_mutex_unlock(&stand_in->lock);
     if (refused)
         return error_set(err, STATUS_NO_MEMORY, "no room for an executor");
+    atomic_fetch_add(&executors, 1);
     *ret = calloc(1, sizeof **ret);
     ck_assert_ptr_nonnull(*ret);
     (*ret)->backend = stand_in;
@@ -60,10 +62,15 @@ static void stand_in_executor_free(struct executor *executor)
 {
     if (!executor)
         return;
-    pthread_mutex_lock(&executor->backend->lock);
-    executor->backend->executors--;
-    pthread_mutex_unlock(&executor->backend->lock);
+    atomic_fetch_sub(&executors, 1);
     free(executor);
+}
+
+static enum status stand_in_executor_move(struct executor *executor, const struct backend *to, struct error *err)
+{
+    (void)err;
+    executor->backend = (struct stand_in *)(uintptr_t)to;
+    return STATUS_OK;
 }
 
 static float row_number(const struct batch_part *part, size_t row)
@@ -125,6 +132,7 @@ static enum status stand_in_run(struct executor *executor, const struct batch_pa
 static const struct backend_ops stand_in_ops = {
     .executor_create = stand_in_executor_create,
     .run = stand_in_run,
+    .executor_move = stand_in_executor_move,
     .executor_free = stand_in_executor_free,
 };
 
@@ -135,7 +143,6 @@ static struct stand_in *stand_in_create(size_t batch_max)
     stand_in->model.in_features = 1;
     stand_in->model.out_features = OUT;
     stand_in->base = (struct backend){&stand_in_ops, &stand_in->model, batch_max, "cpu", "none"};
-    stand_in->executors_max = 16;
     sem_init(&stand_in->entered, 0, 0);
     sem_init(&stand_in->permits, 0, 0);
     pthread_mutex_init(&stand_in->lock, NULL);
@@ -144,7 +151,6 @@ static struct stand_in *stand_in_create(size_t batch_max)
 
 static void stand_in_free(struct stand_in *stand_in)
 {
-    ck_assert_uint_eq(stand_in->executors, 0);
     pthread_mutex_destroy(&stand_in->lock);
     sem_destroy(&stand_in->entered);
     sem_destroy(&stand_in->permits);
@@ -277,14 +283,34 @@ static void expect_failure(struct task *task, enum status status, const char *me
     task_free(task);
 }
 
-static struct batcher *create(const struct stand_in *stand_in, size_t workers, size_t queue_max)
+/* The workers of the test at hand. */
+static struct batch_workers *workers;
+
+static struct batcher *create_with(const struct backend *backend, const struct batch_workers_options *options,
+                                   size_t queue_max)
 {
     struct batcher *batcher;
     struct error err = {0};
-    const struct batcher_options options = {.workers = workers, .queue_max = queue_max};
-    enum status status = batcher_create(&stand_in->base, &options, &batcher, &err);
+    enum status status = batch_workers_start(options, &workers, &err);
+    ck_assert_msg(status == STATUS_OK, "%s", err.message);
+    status = batcher_create(workers, backend, queue_max, (void *)(uintptr_t)backend, &batcher, &err);
     ck_assert_msg(status == STATUS_OK, "%s", err.message);
     return batcher;
+}
+
+static struct batcher *create(const struct stand_in *stand_in, size_t count, size_t queue_max)
+{
+    const struct batch_workers_options options = {.workers = count, .batch_max = stand_in->base.batch_max};
+    return create_with(&stand_in->base, &options, queue_max);
+}
+
+/* Answers what was accepted, and ends the workers. */
+static void end(struct batcher *batcher)
+{
+    batcher_free(batcher);
+    batch_workers_free(workers);
+    workers = NULL;
+    ck_assert_uint_eq(atomic_load(&executors), 0);
 }
 
 /* A batcher of one worker that is busy with *ret_blocker, a job of one row of number 200. */
@@ -308,7 +334,7 @@ START_TEST(batcher_runs_what_is_queued_when_a_worker_is_free)
         let_batches_end(stand_in, 1);
         expect_answer(task);
     }
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -329,7 +355,7 @@ START_TEST(batcher_batches_all_that_queued_while_its_worker_was_busy)
     expect_answer(a);
     expect_answer(b);
     expect_answer(c);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -349,7 +375,7 @@ START_TEST(batcher_takes_no_more_than_batch_max_rows_at_once)
     ASSERT_BATCH(stand_in, 1, 0, 1, 2, 3);
     ASSERT_BATCH(stand_in, 2, 4, 5, 6, 7);
     ASSERT_BATCH(stand_in, 3, 8, 9);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -368,7 +394,7 @@ START_TEST(batcher_cuts_a_large_job_and_answers_it_in_order)
     ASSERT_BATCH(stand_in, 0, 0, 1, 2, 3);
     ASSERT_BATCH(stand_in, 1, 4, 5, 6, 7);
     ASSERT_BATCH(stand_in, 2, 8, 9, 10);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -382,7 +408,7 @@ START_TEST(batcher_cuts_a_job_of_bytes_at_whole_rows)
     let_batches_end(stand_in, 3);
     expect_answer(task);
     ASSERT_BATCH(stand_in, 2, 108);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -400,7 +426,7 @@ START_TEST(batcher_mixes_jobs_of_bytes_and_of_floats_in_one_batch)
     expect_answer(bytes);
     expect_answer(floats);
     ASSERT_BATCH(stand_in, 1, 50, 51, 60, 61);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -419,7 +445,7 @@ START_TEST(batcher_lets_a_row_behind_a_large_job_wait_for_one_batch_only)
     let_batches_end(stand_in, 8);
     expect_answer(large);
     ck_assert_uint_eq(stand_in->log_count, 11);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -438,7 +464,7 @@ START_TEST(batcher_takes_turns_between_large_jobs)
     ASSERT_BATCH(stand_in, 2, 50, 51, 52, 53);
     ASSERT_BATCH(stand_in, 3, 4, 5, 6, 7);
     ASSERT_BATCH(stand_in, 4, 54, 55, 56, 57);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -472,7 +498,7 @@ START_TEST(batcher_refuses_what_does_not_fit_its_queue_and_answers_the_rest)
     struct task *later = submit(batcher, 30, 5);
     let_batches_end(stand_in, 1);
     expect_answer(later);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -482,7 +508,7 @@ START_TEST(batcher_refuses_a_job_larger_than_its_queue_even_when_idle)
     struct stand_in *stand_in = stand_in_create(8);
     struct batcher *batcher = create(stand_in, 1, 5);
     assert_refused(batcher, 6, "--queue-max 5");
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -497,7 +523,7 @@ START_TEST(batcher_refuses_jobs_after_close_and_answers_those_accepted_before)
     assert_refused(batcher, 1, "shutting down");
     batcher_close(batcher); /* once more does no harm */
     let_batches_end(stand_in, 3);
-    batcher_free(batcher);
+    end(batcher);
     expect_answer(blocker);
     expect_answer(a);
     expect_answer(b);
@@ -512,11 +538,12 @@ START_TEST(batcher_free_answers_what_was_accepted)
     struct batcher *batcher = create_busy(stand_in, 100, &blocker);
     struct task *a = submit(batcher, 10, 9);
     let_batches_end(stand_in, 4);
-    batcher_free(batcher);
+    end(batcher);
     ck_assert(is_done(blocker) && is_done(a));
     expect_answer(blocker);
     expect_answer(a);
     batcher_free(NULL);
+    batch_workers_free(NULL);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -539,7 +566,7 @@ START_TEST(batcher_gives_a_failure_to_the_jobs_of_that_batch_alone)
     struct task *later = submit(batcher, 40, 1);
     let_batches_end(stand_in, 1);
     expect_answer(later);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -552,7 +579,7 @@ START_TEST(batcher_fails_a_large_job_of_which_one_batch_failed)
     struct task *large = submit(batcher, 0, 12);
     let_batches_end(stand_in, 3);
     expect_failure(large, STATUS_INTERNAL, "batch 1 broke");
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -572,7 +599,7 @@ START_TEST(batcher_shares_a_large_job_between_two_workers)
         let_batches_end(stand_in, 2);
         expect_answer(large);
     }
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -587,7 +614,7 @@ START_TEST(batcher_leaves_a_small_batch_whole_though_other_workers_are_idle)
         expect_answer(task);
         ck_assert_uint_eq(stand_in->log_count, i + 1);
     }
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -641,7 +668,7 @@ START_TEST(batcher_does_not_touch_a_job_after_its_done)
         task->job.done = check_and_free;
         ck_assert_int_eq(batcher_submit(batcher, &task->job, NULL), STATUS_OK);
     }
-    batcher_free(batcher);
+    end(batcher);
     ck_assert_uint_eq(atomic_load(&freed_tasks), TASKS);
     stand_in_free(stand_in);
 }
@@ -699,22 +726,98 @@ START_TEST(batcher_answers_each_job_of_many_threads_exactly_once)
     for (size_t i = 0; i < SENDERS; i++)
         ck_assert_int_eq(pthread_join(senders[i].thread, NULL), 0);
     ck_assert_uint_eq(batcher_queued_rows(batcher), 0);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
 
-START_TEST(batcher_that_cannot_have_all_its_workers_ends_those_it_has)
+START_TEST(batcher_fails_the_jobs_of_a_worker_that_gets_no_executor)
 {
     struct stand_in *stand_in = stand_in_create(4);
-    stand_in->executors_max = 2;
-    struct batcher *batcher = NULL;
-    struct error err = {0};
-    const struct batcher_options options = {.workers = 3, .queue_max = 10};
-    ck_assert_int_eq(batcher_create(&stand_in->base, &options, &batcher, &err), STATUS_NO_MEMORY);
-    ck_assert_str_eq(err.message, "no room for an executor");
-    ck_assert_ptr_null(batcher);
+    stand_in->has_no_executors = true;
+    struct batcher *batcher = create(stand_in, 1, 100);
+    expect_failure(submit(batcher, 10, 2), STATUS_NO_MEMORY, "no room for an executor");
+    pthread_mutex_lock(&stand_in->lock);
+    stand_in->has_no_executors = false;
+    pthread_mutex_unlock(&stand_in->lock);
+    struct task *later = submit(batcher, 20, 1);
+    let_batches_end(stand_in, 1);
+    expect_answer(later);
+    end(batcher);
     stand_in_free(stand_in);
+}
+END_TEST
+
+/* ---- several models ---- */
+
+/* A second model for the workers of the first. */
+static struct batcher *create_beside(const struct stand_in *stand_in, size_t queue_max)
+{
+    struct batcher *batcher;
+    ck_assert_int_eq(batcher_create(workers, &stand_in->base, queue_max, NULL, &batcher, NULL), STATUS_OK);
+    return batcher;
+}
+
+START_TEST(batchers_take_turns_however_much_one_of_them_has_queued)
+{
+    struct stand_in *busy = stand_in_create(4), *calm = stand_in_create(4);
+    struct task *blocker;
+    struct batcher *first = create_busy(busy, 100, &blocker), *second = create_beside(calm, 100);
+    struct task *flood = submit(first, 0, 40), *row = submit(second, 50, 1);
+    let_batches_end(calm, 1);
+    let_batches_end(busy, 2); /* the blocker, and one batch of the flood's ten */
+    expect_answer(blocker);
+    expect_answer(row);
+    ck_assert(!is_done(flood));
+    let_batches_end(busy, 9);
+    expect_answer(flood);
+    ASSERT_BATCH(calm, 0, 50);
+    batcher_free(second);
+    end(first);
+    stand_in_free(busy);
+    stand_in_free(calm);
+}
+END_TEST
+
+START_TEST(batcher_that_is_full_leaves_the_others_their_places)
+{
+    struct stand_in *full = stand_in_create(4), *calm = stand_in_create(4);
+    struct task *blocker;
+    struct batcher *first = create_busy(full, 3, &blocker), *second = create_beside(calm, 3);
+    struct task *last = submit(first, 0, 3);
+    assert_refused(first, 1, "3 rows wait");
+    struct task *other = submit(second, 50, 3);
+    ck_assert_uint_eq(batch_workers_queued_rows(workers), 6);
+    let_batches_end(full, 2);
+    let_batches_end(calm, 1);
+    expect_answer(blocker);
+    expect_answer(last);
+    expect_answer(other);
+    batcher_free(second);
+    end(first);
+    stand_in_free(full);
+    stand_in_free(calm);
+}
+END_TEST
+
+START_TEST(batcher_ends_while_the_workers_go_on_with_another)
+{
+    struct stand_in *kept = stand_in_create(4);
+    kept->free_running = true;
+    struct batcher *first = create(kept, 2, 100);
+    for (size_t i = 0; i < 50; i++) {
+        struct stand_in *passing = stand_in_create(1 + i % 4);
+        passing->free_running = true;
+        struct batcher *second = create_beside(passing, 100);
+        struct task *a = submit(first, i, 3), *b = submit(second, i, 5);
+        batcher_free(second);
+        ck_assert(is_done(b));
+        expect_answer(a);
+        expect_answer(b);
+        stand_in_free(passing);
+    }
+    end(first);
+    stand_in_free(kept);
 }
 END_TEST
 
@@ -765,17 +868,16 @@ static void assert_same_bits(const struct model *model, const char *kernels)
     static uint32_t classes[ROWS];
     static struct task tasks[ROWS];
     struct backend *backend;
-    struct batcher *batcher;
-    const struct batcher_options options = {.workers = 2, .queue_max = ROWS};
+    const struct batch_workers_options options = {.workers = 2, .batch_max = 9};
     fixture_fill(rows, ROWS * IN, 5);
     memset(logits, 0, sizeof logits);
     ck_assert_int_eq(backend_cpu_create(model, kernels, 9, &backend, NULL), STATUS_OK);
     run_alone(backend, rows, alone);
-    ck_assert_int_eq(batcher_create(backend, &options, &batcher, NULL), STATUS_OK);
+    struct batcher *batcher = create_with(backend, &options, ROWS);
     size_t count = submit_in_pieces(batcher, rows, logits, probabilities, classes, tasks);
     for (size_t i = 0; i < count; i++)
         ck_assert_int_eq(sem_wait(&tasks[i].done), 0);
-    batcher_free(batcher);
+    end(batcher);
     backend->ops->free(backend);
     for (size_t i = 0; i < count; i++) {
         ck_assert_int_eq(tasks[i].job.status, STATUS_OK);
@@ -820,16 +922,13 @@ static void observe(void *context, const struct batch_report *report)
 
 static struct batcher *create_watched(const struct stand_in *stand_in, int64_t delay_ns)
 {
-    struct batcher *batcher;
-    struct error err = {0};
-    const struct batcher_options options = {.workers = 1,
-                                            .queue_max = 100,
-                                            .delay_ns = delay_ns,
-                                            .context = &gone_number,
-                                            .mark_gone = mark_gone,
-                                            .observe = observe};
-    ck_assert_int_eq(batcher_create(&stand_in->base, &options, &batcher, &err), STATUS_OK);
-    return batcher;
+    const struct batch_workers_options options = {.workers = 1,
+                                                  .batch_max = stand_in->base.batch_max,
+                                                  .delay_ns = delay_ns,
+                                                  .context = &gone_number,
+                                                  .mark_gone = mark_gone,
+                                                  .observe = observe};
+    return create_with(&stand_in->base, &options, 100);
 }
 
 START_TEST(batcher_takes_back_a_job_that_waits)
@@ -850,7 +949,7 @@ START_TEST(batcher_takes_back_a_job_that_waits)
     expect_answer(c);
     ck_assert(!is_done(b));
     task_free(b);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -868,7 +967,7 @@ START_TEST(batcher_drops_what_waits_of_a_job_that_runs)
     ck_assert_int_eq(sem_wait(&large->done), 0);
     ck_assert_uint_eq(atomic_load(&large->done_calls), 1);
     task_free(large);
-    batcher_free(batcher);
+    end(batcher);
     ck_assert_uint_eq(stand_in->log_count, 1);
     stand_in_free(stand_in);
 }
@@ -888,7 +987,7 @@ START_TEST(batcher_calls_done_for_no_job_that_was_taken_back_between_two_of_its_
     expect_answer(other);
     if (!over)
         ck_assert_int_eq(sem_wait(&large->done), 0);
-    batcher_free(batcher);
+    end(batcher);
     ck_assert_uint_eq(atomic_load(&large->done_calls), !over);
     task_free(large);
     stand_in_free(stand_in);
@@ -913,7 +1012,7 @@ START_TEST(batcher_drops_jobs_that_nobody_waits_for_before_it_runs_them)
     ck_assert_int_eq(b->job.status, STATUS_CANCELLED);
     expect_answer(c);
     ck_assert_uint_eq(batcher_queued_rows(batcher), 0);
-    batcher_free(batcher);
+    end(batcher);
     ck_assert_uint_eq(stand_in->log_row_count, 3);
     ck_assert_uint_eq(atomic_load(&observed_batches), 3);
     ck_assert_uint_eq(atomic_load(&observed_rows), 3);
@@ -937,7 +1036,7 @@ START_TEST(batcher_with_a_delay_runs_as_soon_as_a_batch_is_full)
         expect_answer(tasks[i]);
     struct task *last = submit(batcher, 70, 1);
     let_batches_end(stand_in, 1);
-    batcher_free(batcher); /* closing ends the wait */
+    end(batcher); /* closing ends the wait */
     expect_answer(last);
     stand_in_free(stand_in);
 }
@@ -951,7 +1050,7 @@ START_TEST(batcher_with_a_delay_runs_what_there_is_when_it_is_over)
     struct task *task = submit(batcher, 10, 1);
     let_batches_end(stand_in, 1);
     expect_answer(task);
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -960,16 +1059,16 @@ START_TEST(batcher_tells_how_long_a_batch_has_been_running)
 {
     struct stand_in *stand_in = stand_in_create(4);
     struct batcher *batcher = create(stand_in, 2, 100);
-    ck_assert_int_eq(batcher_busy_ns(batcher), 0);
+    ck_assert_int_eq(batch_workers_busy_ns(workers), 0);
     struct task *task = submit(batcher, 10, 1);
     wait_until_batch_begins(stand_in);
-    while (batcher_busy_ns(batcher) < 2000000)
+    while (batch_workers_busy_ns(workers) < 2000000)
         sched_yield();
     let_batches_end(stand_in, 1);
     expect_answer(task);
-    while (batcher_busy_ns(batcher))
+    while (batch_workers_busy_ns(workers))
         sched_yield();
-    batcher_free(batcher);
+    end(batcher);
     stand_in_free(stand_in);
 }
 END_TEST
@@ -987,7 +1086,9 @@ UNIT_MAIN("engine/batcher", batcher_runs_what_is_queued_when_a_worker_is_free,
           batcher_leaves_a_small_batch_whole_though_other_workers_are_idle,
           batcher_takes_a_job_again_inside_its_own_done, batcher_does_not_touch_a_job_after_its_done,
           batcher_answers_each_job_of_many_threads_exactly_once,
-          batcher_that_cannot_have_all_its_workers_ends_those_it_has,
+          batcher_fails_the_jobs_of_a_worker_that_gets_no_executor,
+          batchers_take_turns_however_much_one_of_them_has_queued,
+          batcher_that_is_full_leaves_the_others_their_places, batcher_ends_while_the_workers_go_on_with_another,
           batcher_gives_a_row_the_same_bits_in_any_batch, batcher_takes_back_a_job_that_waits,
           batcher_drops_what_waits_of_a_job_that_runs,
           batcher_calls_done_for_no_job_that_was_taken_back_between_two_of_its_batches,

@@ -8,7 +8,7 @@ static void check_found(const char *folder, const char *name, const char *versio
 {
     struct error err;
     char *ret_path, *ret_name, *ret_version, *expected;
-    enum status status = registry_find_model(folder, &ret_path, &ret_name, &ret_version, &err);
+    enum status status = registry_find_model(folder, NULL, &ret_path, &ret_name, &ret_version, &err);
     ck_assert_msg(status == STATUS_OK, "%s", err.message);
     ck_assert_str_eq(ret_name, name);
     ck_assert_str_eq(ret_version, version);
@@ -24,7 +24,7 @@ static void check_refused(const char *folder, enum status status, const char *me
 {
     struct error err;
     char *path = NULL, *name = NULL, *version = NULL;
-    ck_assert_int_eq(registry_find_model(folder, &path, &name, &version, &err), status);
+    ck_assert_int_eq(registry_find_model(folder, NULL, &path, &name, &version, &err), status);
     ck_assert_ptr_null(path);
     ck_assert_ptr_null(name);
     ck_assert_ptr_null(version);
@@ -129,13 +129,53 @@ START_TEST(registry_refuses_several_models_and_lists_them)
     char *folder = folder_create(), name[16];
     folder_make(folder, "b");
     folder_make(folder, "a");
-    check_refused(folder, STATUS_UNSUPPORTED, "there are 2 models (a, b), one is served", "keep one of them");
+    check_refused(folder, STATUS_UNSUPPORTED, "there are 2 models (a, b)", "--default-model NAME");
     for (int i = 0; i < 20; i++) {
         snprintf(name, sizeof name, "n%02d", i);
         folder_make(folder, name);
     }
     check_refused(folder, STATUS_UNSUPPORTED, "there are 22 models (a, b, n00, n01, n02, n03, n04, n05, ...)",
-                  "keep");
+                  "--default-model");
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(registry_finds_the_model_that_is_named)
+{
+    char *folder = folder_create(), *path, *name, *version;
+    struct error err;
+    folder_make(folder, "a");
+    folder_make(folder, "a/3");
+    folder_make(folder, "b");
+    ck_assert_int_eq(registry_find_model(folder, "a", &path, &name, &version, &err), STATUS_OK);
+    ck_assert_str_eq(name, "a");
+    ck_assert_str_eq(version, "3");
+    free(path);
+    free(name);
+    free(version);
+    ck_assert_int_eq(registry_find_model(folder, "c", &path, &name, &version, &err), STATUS_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(err.message, "there is no model c, but a, b"));
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(registry_lists_models_by_name_and_versions_newest_first)
+{
+    char *folder = folder_create();
+    struct registry_names names = {0};
+    ck_assert_int_eq(registry_list_models(folder, &names, NULL), STATUS_OK);
+    ck_assert_uint_eq(names.count, 0);
+    folder_make(folder, "10");
+    folder_make(folder, "9");
+    folder_make(folder, "100");
+    ck_assert_int_eq(registry_list_models(folder, &names, NULL), STATUS_OK);
+    ck_assert_uint_eq(names.count, 3);
+    ck_assert_str_eq(names.items[1], "100");
+    registry_names_free(&names);
+    ck_assert_int_eq(registry_list_versions(folder, &names, NULL), STATUS_OK);
+    ck_assert_str_eq(names.items[0], "100");
+    ck_assert_str_eq(names.items[2], "9");
+    registry_names_free(&names);
     folder_remove(folder);
 }
 END_TEST
@@ -144,4 +184,5 @@ UNIT_MAIN("engine/registry", registry_finds_the_newest_version_by_its_number,
           registry_passes_over_what_is_no_version, registry_passes_over_files_and_hidden_folders_beside_the_model,
           registry_follows_links_to_folders, registry_refuses_a_folder_that_is_not_there,
           registry_refuses_a_folder_without_a_model_and_knows_when_it_is_one_itself,
-          registry_refuses_a_model_without_a_version, registry_refuses_several_models_and_lists_them)
+          registry_refuses_a_model_without_a_version, registry_refuses_several_models_and_lists_them,
+          registry_finds_the_model_that_is_named, registry_lists_models_by_name_and_versions_newest_first)

@@ -38,7 +38,7 @@ static struct layer layers[] = {
 };
 
 static struct model model;
-static struct app app;
+static struct served served;
 static struct buffer out;
 
 static void set_up(const char *const *names)
@@ -47,9 +47,9 @@ static void set_up(const char *const *names)
     model = fixture_rows(9, N);
     model.layers = layers;
     model.layer_count = 2;
-    app.model = &model;
-    app.labels_json = labels_json;
-    buffer_append_str(&app.answer_head, "{\"model\":\"m\",\"version\":\"7\"");
+    served.model = &model;
+    served.labels_json = labels_json;
+    buffer_append_str(&served.answer_head, "{\"model\":\"m\",\"version\":\"7\"");
     for (size_t i = 0; i < N; i++) {
         if (names)
             buffer_append_json_string(&labels_json[i], names[i]);
@@ -60,9 +60,9 @@ static void set_up(const char *const *names)
 
 static void tear_down(void)
 {
-    buffer_free(&app.answer_head);
+    buffer_free(&served.answer_head);
     for (size_t i = 0; i < N; i++)
-        buffer_free(&app.labels_json[i]);
+        buffer_free(&served.labels_json[i]);
     buffer_free(&out);
 }
 
@@ -76,7 +76,7 @@ static struct answer answer_of(size_t rows, bool batched)
 static cJSON *write_json(const struct answer *answer)
 {
     buffer_reset(&out, SIZE_MAX);
-    answer_write(&app, answer, ANSWER_JSON, &out);
+    answer_write(&served, answer, ANSWER_JSON, &out);
     ck_assert(!out.failed);
     ck_assert_msg(json_is_valid(out.data, out.len), "%s", out.data);
     ck_assert_int_eq(out.data[out.len - 1], '\n');
@@ -330,7 +330,7 @@ START_TEST(answer_gives_raw_probabilities)
 {
     set_up(labels);
     struct answer answer = answer_of(ROWS, true);
-    answer_write(&app, &answer, ANSWER_FLOAT32, &out);
+    answer_write(&served, &answer, ANSWER_FLOAT32, &out);
     ck_assert_uint_eq(out.len, sizeof probabilities);
     ck_assert_mem_eq(out.data, probabilities, sizeof probabilities);
     tear_down();
@@ -344,7 +344,7 @@ START_TEST(answer_gives_an_npy_of_rows_by_classes)
         struct npy npy;
         struct answer answer = answer_of(rows, rows > 1);
         buffer_reset(&out, SIZE_MAX);
-        answer_write(&app, &answer, ANSWER_NPY, &out);
+        answer_write(&served, &answer, ANSWER_NPY, &out);
         ck_assert_int_eq(npy_parse(out.data, out.len, &npy, NULL), STATUS_OK);
         ck_assert_int_eq(npy.dtype, NPY_FLOAT32);
         ck_assert(!npy.fortran_order && !npy.big_endian);
@@ -362,7 +362,7 @@ START_TEST(answer_appends_behind_what_is_there)
     set_up(labels);
     struct answer answer = answer_of(1, false);
     buffer_append_str(&out, "before");
-    answer_write(&app, &answer, ANSWER_FLOAT32, &out);
+    answer_write(&served, &answer, ANSWER_FLOAT32, &out);
     ck_assert_mem_eq(out.data, "before", 6);
     ck_assert_uint_eq(out.len, 6 + N * sizeof(float));
     tear_down();

@@ -86,7 +86,8 @@ START_TEST(options_help_in_markdown_has_a_row_for_each_option)
     ck_assert(has_line(text, "| **Logs** | | | |"));
     ck_assert(has_line(text, "| `--batch-max ROWS` | 256 | 1 to 65536 | largest batch |"));
     ck_assert(has_line(text, "| `--device auto\\|cpu` | auto | | what computes |"));
-    ck_assert(has_line(text, "| `--models DIR` | the one that ships | | folder of \\<name>/\\<version>/ |"));
+    ck_assert(has_line(
+        text, "| `--models DIR` | the one that ships | | folder of \\<name>/\\<version>/; all in it are served |"));
     free(text);
 }
 END_TEST
@@ -128,7 +129,7 @@ START_TEST(options_print_lets_a_long_value_push_its_own_line_alone)
     char *text = written(print), line[200];
     snprintf(line, sizeof line, "models              %s  --models", path);
     ck_assert(has_line(text, line));
-    ck_assert(has_line(text, "port                8080       default"));
+    ck_assert(has_line(text, "port                8080          default"));
     free(text);
 }
 END_TEST

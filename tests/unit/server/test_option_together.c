@@ -52,6 +52,13 @@ START_TEST(options_refuse_a_body_over_the_memory)
 }
 END_TEST
 
+START_TEST(options_refuse_a_version_policy_that_is_none)
+{
+    REFUSED("--model-versions newest: \"newest\" is no version policy; it is latest,", "--model-versions=newest");
+    PARSED("--model-versions=specific:1,3");
+}
+END_TEST
+
 START_TEST(options_refuse_two_listeners_on_one_port_of_an_address)
 {
     REFUSED("--admin-port 8080 is the same as --port 8080 (the default)", "--admin-port=8080");
@@ -132,8 +139,8 @@ START_TEST(options_cut_long_values_in_a_combination)
 }
 END_TEST
 
-UNIT_MAIN("server/option_together", options_refuse_more_rows_in_a_request_than_in_the_queue,
-          options_say_where_each_of_two_values_came_from,
+UNIT_MAIN("server/option_together", options_refuse_a_version_policy_that_is_none,
+          options_refuse_more_rows_in_a_request_than_in_the_queue, options_say_where_each_of_two_values_came_from,
           options_refuse_a_batch_that_waits_for_more_than_the_queue_holds,
           options_refuse_a_batch_that_waits_as_long_as_the_deadline, options_refuse_a_body_over_the_memory,
           options_refuse_two_listeners_on_one_port_of_an_address, options_refuse_two_listeners_on_one_socket,

@@ -79,18 +79,21 @@ END_TEST
 START_TEST(options_set_every_field)
 {
     const struct options *options = PARSED(
-        "serve", "--host=h", "--port=1", "--admin-host=a", "--admin-port=2", "--models=m", "--device=cpu",
-        "--kernels=generic", "--io-threads=2", "--workers=4", "--batch-max=5", "--batch-delay-us=6",
-        "--queue-max=70", "--deadline-ms=8", "--body-max=9", "--rows-max=10", "--pixels-max=11",
-        "--memory-max=2MiB", "--connections-max=13", "--connections-per-ip=12", "--read-timeout-s=14",
-        "--idle-timeout-s=15", "--drain-delay-ms=16", "--drain-timeout-s=17", "--log-level=debug",
-        "--log-format=json", "--log-file=/l", "--access-log=/a", "--access-log-sample=18");
+        "serve", "--host=h", "--port=1", "--admin-host=a", "--admin-port=2", "--models=m", "--default-model=n",
+        "--model-versions=all", "--models-poll-ms=19", "--device=cpu", "--kernels=generic", "--io-threads=2",
+        "--workers=4", "--batch-max=5", "--batch-delay-us=6", "--queue-max=70", "--deadline-ms=8", "--body-max=9",
+        "--rows-max=10", "--pixels-max=11", "--memory-max=2MiB", "--connections-max=13", "--connections-per-ip=12",
+        "--read-timeout-s=14", "--idle-timeout-s=15", "--drain-delay-ms=16", "--drain-timeout-s=17",
+        "--log-level=debug", "--log-format=json", "--log-file=/l", "--access-log=/a", "--access-log-sample=18");
     ck_assert_str_eq(options->hosts.texts[0], "h");
     ck_assert_uint_eq(options->port, 1);
     ck_assert_str_eq(options->admin_hosts.texts[0], "a");
     ck_assert_uint_eq(options->admin_port, 2);
     ck_assert(options->admin);
     ck_assert_str_eq(options->models, "m");
+    ck_assert_str_eq(options->default_model, "n");
+    ck_assert_str_eq(options->model_versions, "all");
+    ck_assert_uint_eq(options->models_poll_ms, 19);
     ck_assert_str_eq(options->device, "cpu");
     ck_assert_str_eq(options->kernels, "generic");
     ck_assert_uint_eq(options->io_threads, 2);

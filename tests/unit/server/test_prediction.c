@@ -11,7 +11,8 @@ enum { IN = 8, OUT = 3, BATCH_MAX = 4, QUEUE_MAX = 40 };
 
 static const char *const network[] = {LINEAR(8, 5), RELU, LINEAR(5, 3), NULL};
 
-static struct app app;
+static struct served served;
+static struct batch_workers *workers;
 static struct buffer nulls[OUT];
 static struct prediction *prediction;
 static struct buffer out;
@@ -20,28 +21,31 @@ static sem_t done;
 static void set_up(const char *const *modules)
 {
     struct error err = {0};
-    const struct batcher_options options = {.workers = 2, .queue_max = QUEUE_MAX};
-    app.model = fixture_load(modules, NULL);
-    ck_assert_int_eq(backend_cpu_create(app.model, NULL, BATCH_MAX, &app.backend, &err), STATUS_OK);
-    ck_assert_int_eq(batcher_create(app.backend, &options, &app.batcher, &err), STATUS_OK);
-    app.labels_json = nulls;
+    const struct batch_workers_options options = {.workers = 2, .batch_max = BATCH_MAX};
+    served.model = fixture_load(modules, NULL);
+    ck_assert_int_eq(backend_cpu_create(served.model, NULL, BATCH_MAX, &served.backend, &err), STATUS_OK);
+    ck_assert_int_eq(batch_workers_start(&options, &workers, &err), STATUS_OK);
+    ck_assert_int_eq(batcher_create(workers, served.backend, QUEUE_MAX, NULL, &served.batcher, &err), STATUS_OK);
+    served.labels_json = nulls;
     for (size_t i = 0; i < OUT; i++)
         buffer_append_str(&nulls[i], "null");
-    buffer_append_str(&app.answer_head, "{\"model\":\"m\",\"version\":\"1\"");
+    buffer_append_str(&served.answer_head, "{\"model\":\"m\",\"version\":\"1\"");
     sem_init(&done, 0, 0);
-    prediction = prediction_create(&app);
+    prediction = prediction_create();
     ck_assert_ptr_nonnull(prediction);
+    ck_assert_int_eq(prediction_use(prediction, &served, &err), STATUS_OK);
 }
 
 static void tear_down(void)
 {
     prediction_free(prediction);
-    batcher_free(app.batcher);
-    app.backend->ops->free(app.backend);
-    model_free(app.model);
+    batcher_free(served.batcher);
+    batch_workers_free(workers);
+    served.backend->ops->free(served.backend);
+    model_free(served.model);
     for (size_t i = 0; i < OUT; i++)
         buffer_free(&nulls[i]);
-    buffer_free(&app.answer_head);
+    buffer_free(&served.answer_head);
     buffer_free(&out);
     sem_destroy(&done);
 }
@@ -50,6 +54,13 @@ static void is_done(struct job *job)
 {
     ck_assert_ptr_eq(job, &prediction->job);
     sem_post(&done);
+}
+
+/* The next request, for the same model. */
+static void start_anew(void)
+{
+    prediction_reset(prediction);
+    ck_assert_int_eq(prediction_use(prediction, &served, NULL), STATUS_OK);
 }
 
 /* Reads raw rows. */
@@ -100,7 +111,7 @@ START_TEST(prediction_goes_through_the_queue_to_an_answer)
     ck_assert_ptr_null(strstr(text, "logits"));
     ck_assert_ptr_null(strstr(text, "layers"));
     free(text);
-    prediction_reset(prediction);
+    start_anew();
     read_well(rows, 10);
     submit_and_wait();
     text = answer();
@@ -116,10 +127,10 @@ START_TEST(prediction_run_without_a_queue_gives_the_same_answer)
     struct executor *executor;
     struct error err = {0};
     set_up(network);
-    ck_assert_int_eq(app.backend->ops->executor_create(app.backend, &executor, &err), STATUS_OK);
+    ck_assert_int_eq(served.backend->ops->executor_create(served.backend, &executor, &err), STATUS_OK);
     fixture_fill(rows, 10 * IN, 2);
     for (size_t count = 1; count <= 10; count++) {
-        prediction_reset(prediction);
+        start_anew();
         prediction->with_logits = true;
         read_well(rows, count);
         submit_and_wait();
@@ -131,7 +142,7 @@ START_TEST(prediction_run_without_a_queue_gives_the_same_answer)
         free(queued);
         free(direct);
     }
-    app.backend->ops->executor_free(executor);
+    served.backend->ops->executor_free(executor);
     tear_down();
 }
 END_TEST
@@ -151,7 +162,7 @@ START_TEST(prediction_adds_what_was_asked_for_and_forgets_it_at_a_reset)
     ck_assert_ptr_nonnull(strstr(text, "\"layers\":[{\"name\":\"0\",\"type\":\"Linear\",\"shape\":[1,5],"));
     free(text);
     prediction->format = ANSWER_NPY;
-    prediction_reset(prediction);
+    start_anew();
     ck_assert_int_eq(prediction->format, ANSWER_JSON);
     read_well(row, 1);
     submit_and_wait();
@@ -184,8 +195,9 @@ START_TEST(prediction_refused_by_the_queue_is_never_done)
     read_well(rows, QUEUE_MAX + 1);
     ck_assert_int_eq(prediction_submit(prediction, is_done, &err), STATUS_OVERLOADED);
     ck_assert_str_ne(err.message, "");
-    batcher_free(app.batcher);
-    app.batcher = NULL;
+    batcher_free(served.batcher);
+    batch_workers_stop(workers);
+    served.batcher = NULL;
     ck_assert_int_eq(sem_getvalue(&done, &posted), 0);
     ck_assert_int_eq(posted, 0);
     tear_down();
@@ -198,7 +210,7 @@ START_TEST(prediction_whose_logits_overflow_is_an_internal_error_that_names_them
     struct error err = {0};
     set_up(network);
     for (size_t i = 0; i < IN; i++)
-        rows[2 * IN + i] = app.model->layers[0].weight[i] < 0 ? -FLT_MAX : FLT_MAX;
+        rows[2 * IN + i] = served.model->layers[0].weight[i] < 0 ? -FLT_MAX : FLT_MAX;
     read_well(rows, 3);
     submit_and_wait();
     ck_assert_int_eq(prediction_check(prediction, &err), STATUS_INTERNAL);
@@ -217,12 +229,12 @@ START_TEST(prediction_whose_layers_overflow_is_an_internal_error_where_they_are_
     struct error err = {0};
     set_up(narrow);
     for (size_t i = 0; i < IN; i++)
-        row[i] = app.model->layers[0].weight[i] < 0 ? FLT_MAX : -FLT_MAX;
+        row[i] = served.model->layers[0].weight[i] < 0 ? FLT_MAX : -FLT_MAX;
     read_well(row, 1);
     submit_and_wait();
     char *text = answer();
     free(text);
-    prediction_reset(prediction);
+    start_anew();
     prediction->with_layers = true;
     read_well(row, 1);
     submit_and_wait();
@@ -250,16 +262,16 @@ START_TEST(prediction_run_takes_as_few_batches_as_fit)
     static float rows[9 * IN];
     struct executor *executor;
     set_up(network);
-    counted_ops = app.backend->ops;
+    counted_ops = served.backend->ops;
     struct backend_ops counting = *counted_ops;
     counting.run = count_run;
-    app.backend->ops = &counting;
-    ck_assert_int_eq(counting.executor_create(app.backend, &executor, NULL), STATUS_OK);
+    served.backend->ops = &counting;
+    ck_assert_int_eq(counting.executor_create(served.backend, &executor, NULL), STATUS_OK);
     read_well(rows, 9);
     ck_assert_int_eq(prediction_run(prediction, executor, NULL), STATUS_OK);
     ck_assert_uint_eq(counted_runs, 3); /* 4 + 4 + 1 */
     counting.executor_free(executor);
-    app.backend->ops = counted_ops;
+    served.backend->ops = counted_ops;
     tear_down();
 }
 END_TEST
@@ -287,22 +299,23 @@ START_TEST(prediction_tells_the_failure_of_the_backend)
     struct executor *executor;
     struct error err = {0};
     set_up(network);
-    const struct backend_ops *working = app.backend->ops;
+    const struct backend_ops *working = served.backend->ops;
     struct backend_ops broken = *working;
     broken.run = break_down;
-    app.backend->ops = &broken;
+    served.backend->ops = &broken;
     read_well(rows, 2);
     submit_and_wait();
     assert_broken();
-    prediction_reset(prediction);
+    start_anew();
     read_well(rows, 2);
-    ck_assert_int_eq(broken.executor_create(app.backend, &executor, &err), STATUS_OK);
+    ck_assert_int_eq(broken.executor_create(served.backend, &executor, &err), STATUS_OK);
     ck_assert_int_eq(prediction_run(prediction, executor, &err), STATUS_INTERNAL);
     ck_assert_str_eq(err.message, "the device is gone");
     broken.executor_free(executor);
-    batcher_free(app.batcher);
-    app.batcher = NULL;
-    app.backend->ops = working;
+    batcher_free(served.batcher);
+    batch_workers_stop(workers);
+    served.batcher = NULL;
+    served.backend->ops = working;
     tear_down();
 }
 END_TEST
@@ -314,7 +327,7 @@ START_TEST(prediction_serves_request_after_request_of_any_size)
     static float rows[300 * IN];
     struct executor *executor;
     set_up(network);
-    ck_assert_int_eq(app.backend->ops->executor_create(app.backend, &executor, NULL), STATUS_OK);
+    ck_assert_int_eq(served.backend->ops->executor_create(served.backend, &executor, NULL), STATUS_OK);
     fixture_fill(rows, 300 * IN, 6);
     for (size_t i = 0; i < 64; i++) {
         bool large = i % 9 == 4;
@@ -325,9 +338,39 @@ START_TEST(prediction_serves_request_after_request_of_any_size)
             submit_and_wait();
         char *text = answer();
         free(text);
-        prediction_reset(prediction);
+        start_anew();
     }
-    app.backend->ops->executor_free(executor);
+    served.backend->ops->executor_free(executor);
+    tear_down();
+}
+END_TEST
+
+/* Of other sizes, both ways. */
+START_TEST(prediction_serves_models_in_turns)
+{
+    float rows[8 * IN];
+    struct served wide = {.labels_json = nulls};
+    struct executor *executor;
+    set_up(network);
+    fixture_fill(rows, 8 * IN, 9);
+    wide.model = fixture_load((const char *const[]){LINEAR(8, 700), RELU, LINEAR(700, 90), NULL}, NULL);
+    ck_assert_int_eq(backend_cpu_create(wide.model, NULL, BATCH_MAX, &wide.backend, NULL), STATUS_OK);
+    ck_assert_int_eq(served.backend->ops->executor_create(served.backend, &executor, NULL), STATUS_OK);
+    for (size_t i = 0; i < 8; i++) {
+        const struct served *model = i % 2 ? &wide : &served;
+        prediction_reset(prediction);
+        ck_assert_int_eq(prediction_use(prediction, model, NULL), STATUS_OK);
+        prediction->with_layers = true;
+        prediction->top_k = 3;
+        read_well(rows, 8 - i / 2);
+        ck_assert_int_eq(model->backend->ops->executor_move(executor, model->backend, NULL), STATUS_OK);
+        ck_assert_int_eq(prediction_run(prediction, executor, NULL), STATUS_OK);
+        ck_assert_int_eq(prediction_check(prediction, NULL), STATUS_OK);
+        ck_assert_uint_lt(prediction->job.classes[0], model->model->out_features);
+    }
+    served.backend->ops->executor_free(executor);
+    wide.backend->ops->free(wide.backend);
+    model_free(wide.model);
     tear_down();
 }
 END_TEST
@@ -345,4 +388,5 @@ UNIT_MAIN("server/prediction", prediction_goes_through_the_queue_to_an_answer,
           prediction_whose_logits_overflow_is_an_internal_error_that_names_them,
           prediction_whose_layers_overflow_is_an_internal_error_where_they_are_shown,
           prediction_run_takes_as_few_batches_as_fit, prediction_tells_the_failure_of_the_backend,
-          prediction_serves_request_after_request_of_any_size, prediction_free_takes_null)
+          prediction_serves_request_after_request_of_any_size, prediction_serves_models_in_turns,
+          prediction_free_takes_null)
