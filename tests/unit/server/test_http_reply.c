@@ -134,7 +134,43 @@ START_TEST(http_request_finds_a_query_parameter_by_its_whole_key)
 }
 END_TEST
 
-UNIT_MAIN("server/http_reply", http_reply_gives_each_status_its_code, http_reply_writes_error_and_hint_as_json,
+START_TEST(http_path_matches_a_pattern_segment_by_segment)
+{
+    static const struct {
+        const char *pattern, *path, *first, *second; /* first NULL: it does not match */
+    } cases[] = {
+        {"/predict", "/predict", "", ""},
+        {"/predict", "/predict/", NULL, NULL},
+        {"/predict", "/predic", NULL, NULL},
+        {"/", "/", "", ""},
+        {"/", "", NULL, NULL},
+        {"/models/{name}", "/models/a b{}", "a b{}", ""},
+        {"/models/{name}", "/models/", NULL, NULL},
+        {"/models/{name}", "/models", NULL, NULL},
+        {"/models/{name}", "/models/a/", NULL, NULL},
+        {"/models/{name}", "/models/a/b", NULL, NULL},
+        {"/models/{name}/predict", "/models/predict/predict", "predict", ""},
+        {"/models/{name}/predict", "/models/predict", NULL, NULL},
+        {"/models/{name}/predict", "/models//predict", NULL, NULL},
+        {"/models/{n}/versions/{v}/predict", "/models/a/versions/12/predict", "a", "12"},
+        {"/models/{n}/versions/{v}", "/models/a/versions/", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct http_capture captures[HTTP_CAPTURES_MAX] = {{"", 0}, {"", 0}};
+        bool matches = http_path_matches(cases[i].pattern, cases[i].path, captures);
+        ck_assert_msg(matches == (cases[i].first != NULL), "%s %s", cases[i].pattern, cases[i].path);
+        if (!matches)
+            continue;
+        ck_assert_uint_eq(captures[0].len, strlen(cases[i].first));
+        ck_assert_mem_eq(captures[0].text, cases[i].first, captures[0].len);
+        ck_assert_uint_eq(captures[1].len, strlen(cases[i].second));
+        ck_assert_mem_eq(captures[1].text, cases[i].second, captures[1].len);
+    }
+}
+END_TEST
+
+UNIT_MAIN("server/http_reply", http_path_matches_a_pattern_segment_by_segment,
+          http_reply_gives_each_status_its_code, http_reply_writes_error_and_hint_as_json,
           http_reply_stays_utf8_whatever_the_client_sent, http_reply_never_leaves_a_client_without_a_hint,
           http_reply_takes_a_code_of_its_own, http_reply_of_an_error_replaces_what_was_begun,
           http_request_finds_a_query_parameter_by_its_whole_key)
