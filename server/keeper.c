@@ -222,6 +222,14 @@ enum status keeper_create(const struct keeper_options *options, struct keeper **
     return error_set(err, STATUS_NO_MEMORY, "no memory, or no descriptor, for the models' keeper");
 }
 
+static void tell_early(struct keeper *keeper)
+{
+    const struct buffer *early = &keeper->early;
+    for (size_t at = 0; at < early->len; at += strlen(early->data + at) + 1)
+        log_write(LOG_WARNING, "%s", early->data + at);
+    buffer_free(&keeper->early);
+}
+
 /* Of several models some may fail: the others are served. */
 enum status keeper_load(struct keeper *keeper, struct error *err)
 {
@@ -237,8 +245,10 @@ enum status keeper_load(struct keeper *keeper, struct error *err)
                   options->default_model, options->models);
         return error_hint(err, "name one of the folders in it");
     }
-    if (catalog_summarise(options->catalog).ready_versions)
+    if (catalog_summarise(options->catalog).ready_versions) {
+        tell_early(keeper);
         return STATUS_OK;
+    }
     *err = keeper->first_error;
     return err->status;
 }
@@ -272,6 +282,7 @@ void keeper_free(struct keeper *keeper)
         return;
     keeper_stop(keeper);
     keeper_forget_all(keeper);
+    buffer_free(&keeper->early);
     metrics_shard_release(keeper->options.telemetry->metrics, keeper->shard);
     if (keeper->wake_fd >= 0)
         close(keeper->wake_fd);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/buffer.h"
 #include "server/keeper.h"
 
 struct metrics_shard;
@@ -51,7 +52,8 @@ struct keeper {
     struct load *loads;         /* of this look, in no order */
     struct error first_error;   /* of this look; STATUS_OK: none */
     int64_t looked_ns;
-    bool started; /* the first look is over: what happens is told in the log */
+    bool started;        /* the first look is over: what happens is told in the log at once */
+    struct buffer early; /* lines of before, each with its NUL: if nothing can be served, its error alone is told */
     int events_fd;
 
     pthread_mutex_t publish_lock; /* while loads run: guards the catalog's changes, first_error and next_load */

@@ -92,6 +92,17 @@ static void write_reason(const struct error *err, char *reason, size_t size)
     snprintf(reason, size, "%s%s%s", err->message, *err->hint ? "; " : "", err->hint);
 }
 
+static void tell_failure(struct keeper *keeper, const char *name, const char *version, const char *reason)
+{
+    char line[LOG_MESSAGE_MAX];
+    snprintf(line, sizeof line, "model %s%s%s could not be loaded: %s", name, version ? "/" : "",
+             version ? version : "", reason);
+    if (keeper->started)
+        log_write(LOG_WARNING, "%s", line);
+    else
+        buffer_append(&keeper->early, line, strlen(line) + 1);
+}
+
 void keeper_fail(struct keeper *keeper, const char *name, const char *version, const struct error *err)
 {
     char reason[sizeof err->message + sizeof err->hint + 2];
@@ -101,8 +112,7 @@ void keeper_fail(struct keeper *keeper, const char *name, const char *version, c
     write_reason(err, reason, sizeof reason);
     catalog_put(keeper->options.catalog, name, version, NULL, reason, &unread);
     metrics_count_event(keeper->shard, METRICS_LOAD_FAILED);
-    log_write(LOG_WARNING, "model %s%s%s could not be loaded: %s", name, version ? "/" : "", version ? version : "",
-              reason);
+    tell_failure(keeper, name, version, reason);
 }
 
 static void note_no_memory(struct keeper *keeper)

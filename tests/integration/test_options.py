@@ -63,12 +63,13 @@ def test_the_config_file_that_ships_changes_nothing():
     for key, (value, origin) in from_file.items():
         if key != "config":
             assert value == plain[key][0], key
-            assert origin.startswith(f"{SHIPPED}:") or key == "models", (key, origin)
+            assert origin.startswith(f"{SHIPPED}:") or key in ("models", "default_model"), (key, origin)
     assert all(origin == "default" for _, origin in plain.values())
 
 
 def test_every_option_can_be_set_by_a_variable_and_by_a_key(tmp_path):
-    values = {**{key: value for key, (value, _) in effective().items()}, "models": str(harness.ROOT / "config/models")}
+    values = {**{key: value for key, (value, _) in effective().items()}, "models": str(harness.ROOT / "config/models"),
+              "default_model": "fashion-mnist"}
     del values["config"]
     by_variable = effective(env={f"MLPD_{key.upper()}": value for key, value in values.items()})
     path = config(tmp_path, values)
