@@ -152,8 +152,7 @@ def test_the_dashboard_shows_every_metric_that_is_not_a_constant_of_the_program(
     shown = " ".join(expression for _, expression in expressions())
     unseen = {family for family in published().types if family not in shown}
     assert unseen <= {"mlpd_received_total", "mlpd_log_lines_lost_total", "mlpd_model_load_failures_total",
-                       "process_start_time_seconds",
-                      "process_virtual_memory_bytes", "process_threads"}, unseen
+                      "process_start_time_seconds", "process_virtual_memory_bytes", "process_threads"}, unseen
 
 
 def test_the_dashboard_s_expressions_are_promql(tmp_path):
