@@ -22,9 +22,9 @@ FORTIFY := -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector
 # -ffp-contract=off: a multiplication and an addition are fused where the source says fma, and nowhere else, so that a
 # row's result does not depend on which loop the compiler saw it in.
 CFLAGS_ALL := -std=gnu11 $(OPTIMISE) $(WARNINGS) -ffp-contract=off -fno-math-errno -fPIE \
-              -D_GNU_SOURCE $(FORTIFY) -pthread -I. $(SANITIZE) $(CFLAGS)
+              -D_GNU_SOURCE $(FORTIFY) -pthread -I. -Ibuild/generated $(SANITIZE) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(SANITIZE) -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
-LIBS := -lmicrohttpd -lcjson -lz -lm
+LIBS := -lmicrohttpd -lcjson -lprotobuf-c -lz -lm
 # Debian's libcheck is static and wants libsubunit; others ship a libcheck that brings what it needs.
 LIBS_UNIT = -lcheck $(if $(wildcard /usr/include/subunit/child.h),-lsubunit) $(LIBS)
 
@@ -37,8 +37,14 @@ ifeq ($(SAN),address)
 CFLAGS_kernels/cpu_avx512.o += --param asan-use-after-return=0
 endif
 CFLAGS_kernels/cpu_avx512_activations.o := $(CFLAGS_kernels/cpu_avx512.o)
+# It defines a function of the C library, which fortification would make an inline one.
+CFLAGS_server/http_socket.o := -U_FORTIFY_SOURCE
 # stb_image adds and shifts ints beyond their range for a corrupt JPEG; the file says why that is harmless.
 CFLAGS_server/image_stb.o   := -fwrapv -fno-sanitize=shift,signed-integer-overflow
+
+# protoc-c writes these from engine/onnx_schema.proto. Foreign hands wrote its templates: none of our warnings for it.
+GENERATED := build/generated/engine/onnx_schema.pb-c
+CFLAGS_build/generated/engine/onnx_schema.pb-c.o := -w
 
 SOURCES := $(wildcard server/*.c engine/*.c kernels/*.c)
 HEADERS := $(wildcard server/*.h engine/*.h kernels/*.h tests/unit/*.h)
@@ -46,7 +52,9 @@ UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
 BENCH_PYTHON = $(or $(PYTHON),/usr/bin/python3) -B
-LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES))
+TOOL_SOURCES := $(wildcard tests/tools/*.c)
+EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES) $(TOOL_SOURCES)
+LIBRARY_SOURCES := $(filter-out server/main.c,$(SOURCES)) $(GENERATED).c
 
 .PHONY: all
 all: $(if $(SAN),$(B)/mlpd,build/mlpd) ## build the program (the default)
@@ -70,7 +78,7 @@ fuzz: $(FUZZ_SOURCES:%.c=build/fuzz/%) ## build the fuzz targets
 fuzz-run: fuzz ## replay known crashes, then fuzz each target for FUZZ_SECONDS (10)
 	@sh scripts/fuzz.sh
 
-.PHONY: bench bench-peers bench-publish bench-kernels
+.PHONY: bench bench-peers bench-publish bench-kernels overload soak
 BENCH_PROGRAMS := bench_kernels kernel_worker ceiling_mhd ceiling_epoll count_allocations.so
 bench: ## mlpd beside the ceilings, OpenBLAS and ONNX Runtime, into build/bench; less than 10 minutes on an idle machine
 	@sh scripts/install-deps.sh run bench
@@ -84,6 +92,15 @@ bench-publish: ## put the last results into README.md and tests/bench/
 	@$(BENCH_PYTHON) scripts/bench.py --publish
 bench-kernels: $(B)/tests/bench/bench_kernels ## what the kernels reach of this processor's peak
 	@$<
+overload: ## twice the load that mlpd can take, and what becomes of it, into build/bench; two minutes on an idle machine
+	@sh scripts/install-deps.sh run bench
+	@$(MAKE) -s SAN= build/mlpd build/release/tests/bench/open_loop
+	@$(BENCH_PYTHON) scripts/overload.py $(ARGS)
+soak: ## REQUESTS (10000000) good and bad requests; memory stays flat, and the counters add up; SAN=address
+	@sh scripts/install-deps.sh run bench
+	@$(MAKE) -s SAN=$(SAN) all
+	@$(MAKE) -s SAN= build/release/tests/bench/open_loop
+	@TEST_BINARY=$(if $(SAN),$(B)/mlpd,build/mlpd) $(BENCH_PYTHON) scripts/soak.py $(ARGS)
 
 .PHONY: install
 prefix ?= /usr/local
@@ -91,6 +108,7 @@ install: build/mlpd ## install into $(DESTDIR)$(prefix), /usr/local by default
 	install -d "$(DESTDIR)$(prefix)/bin" "$(DESTDIR)$(prefix)/share/mlpd"
 	install -m 755 build/mlpd "$(DESTDIR)$(prefix)/bin/mlpd"
 	install -m 644 config/mlpd.json "$(DESTDIR)$(prefix)/share/mlpd/mlpd.json"
+	install -m 644 config/model.schema.json "$(DESTDIR)$(prefix)/share/mlpd/model.schema.json"
 	cp -R config/models "$(DESTDIR)$(prefix)/share/mlpd/"
 	chmod -R u=rwX,go=rX "$(DESTDIR)$(prefix)/share/mlpd"
 
@@ -118,6 +136,17 @@ $(B)/mlpd: $(B)/server/main.o $(B)/libmlpd.a
 $(B)/libmlpd.a: $(LIBRARY_SOURCES:%.c=$(B)/%.o)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# One run writes both; the header is named as made of the source, so that make runs it once.
+$(GENERATED).c: engine/onnx_schema.proto
+	$(if $(V),,@echo "  PROTO $@")
+	$(Q)mkdir -p build/generated
+	$(Q)protoc-c --proto_path=. --c_out=build/generated $<
+$(GENERATED).h: $(GENERATED).c
+
+ONNX_OBJECTS := $(foreach object,$(EVERY_SOURCE:.c=.o),$(if $(findstring onnx,$(object)),$(object)))
+$(ONNX_OBJECTS:%=$(B)/%) $(ONNX_OBJECTS:%=build/fuzz/%): | $(GENERATED).h
+$(ONNX_OBJECTS:%.o=build/tidy/%.ok): | $(GENERATED).h
+
 $(B)/%.o: %.c Makefile
 	$(if $(V),,@echo "  CC   $@")
 	$(Q)mkdir -p $(@D)
@@ -132,6 +161,9 @@ $(B)/tests/bench/%.so: tests/bench/%.c Makefile
 	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -shared -o $@ $<
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libmlpd.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libmlpd.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 .PHONY: unit-programs
@@ -154,7 +186,6 @@ build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libmlpd.a
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
 
 # For scripts/lint.sh: every C file compiled once, and each one through clang-tidy with its own flags.
-EVERY_SOURCE := $(SOURCES) $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES)
 .PHONY: objects tidy
 objects: $(EVERY_SOURCE:%.c=$(B)/%.o)
 tidy: $(EVERY_SOURCE:%.c=build/tidy/%.ok)

@@ -13,7 +13,7 @@ enum { SHARE_ROWS_MIN = 48 };
 /* How many rows the caller, a worker about to compute, takes now: all, but an even share where others are idle. */
 static size_t share_of_queue(const struct batcher *batcher)
 {
-    size_t workers = batcher->workers->idle + 1;
+    size_t workers = batcher->workers->idle + (size_t)1;
     size_t share = (batcher->queued_rows + workers - 1) / workers;
     if (share < SHARE_ROWS_MIN)
         share = SHARE_ROWS_MIN;
@@ -83,6 +83,14 @@ static struct batcher *find_ripe(const struct batch_workers *workers, int64_t *r
     return NULL;
 }
 
+void batch_workers_wake_one(struct batch_workers *workers)
+{
+    if (!workers->idle || workers->waking)
+        return;
+    workers->waking = true;
+    pthread_cond_signal(&workers->work);
+}
+
 /* Waits for a queue whose turn it is. NULL when all is closed. */
 static struct batcher *wait_for_rows(struct batch_workers *workers)
 {
@@ -96,6 +104,7 @@ static struct batcher *wait_for_rows(struct batch_workers *workers)
         else
             pthread_cond_wait(&workers->work, &workers->lock);
         workers->idle--;
+        workers->waking = false;
     }
     return batcher;
 }
@@ -231,8 +240,8 @@ static void *worker_main(void *argument)
     pthread_mutex_lock(&workers->lock);
     while ((batcher = wait_for_rows(workers))) {
         take_batch(worker, batcher);
-        if (workers->first && workers->idle)
-            pthread_cond_signal(&workers->work);
+        if (workers->first)
+            batch_workers_wake_one(workers);
         pthread_mutex_unlock(&workers->lock);
 
         struct error err;
@@ -309,10 +318,16 @@ static void init_signal(pthread_cond_t *signal)
     pthread_condattr_destroy(&monotonic);
 }
 
+void *batcher_zeroed(size_t count, size_t bytes)
+{
+    void *block = aligned_alloc(CACHE_LINES, count * bytes);
+    return block ? memset(block, 0, count * bytes) : NULL;
+}
+
 enum status batch_workers_start(const struct batch_workers_options *options, struct batch_workers **ret,
                                 struct error *err)
 {
-    struct batch_workers *workers = calloc(1, sizeof *workers);
+    struct batch_workers *workers = batcher_zeroed(1, sizeof *workers);
     if (!workers)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the workers");
     workers->options = *options;
@@ -321,7 +336,7 @@ enum status batch_workers_start(const struct batch_workers_options *options, str
     pthread_cond_init(&workers->batcher_ended, NULL);
 
     enum status status = STATUS_OK;
-    workers->list = calloc(options->workers, sizeof *workers->list);
+    workers->list = batcher_zeroed(options->workers, sizeof *workers->list);
     if (!workers->list)
         status = error_set(err, STATUS_NO_MEMORY, "no memory for %zu workers", options->workers);
     while (status == STATUS_OK && workers->count < options->workers)

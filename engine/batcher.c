@@ -96,19 +96,17 @@ enum status batcher_submit(struct batcher *batcher, struct job *job, struct erro
 {
     struct batch_workers *workers = batcher->workers;
     assert(job->count > 0);
+    pthread_mutex_lock(&workers->lock);
     job->status = STATUS_OK;
     job->taken = job->finished = 0;
     job->queued = false;
-
-    pthread_mutex_lock(&workers->lock);
     bool closed = batcher->closed || workers->closed;
     size_t queued = batcher->queued_rows;
     bool fits = !closed && job->count <= batcher->queue_max - queued;
     if (fits) {
         batcher_push(batcher, job);
         batcher_add_rows(batcher, job->count);
-        if (workers->idle)
-            pthread_cond_signal(&workers->work);
+        batch_workers_wake_one(workers);
     }
     pthread_mutex_unlock(&workers->lock);
     return fits ? STATUS_OK : refuse(batcher, job, closed, queued, err);
@@ -137,7 +135,7 @@ enum status batcher_create(struct batch_workers *workers, const struct backend *
                            void *context, struct batcher **ret, struct error *err)
 {
     assert(backend->batch_max <= workers->options.batch_max);
-    struct batcher *batcher = calloc(1, sizeof *batcher);
+    struct batcher *batcher = batcher_zeroed(1, sizeof *batcher);
     if (!batcher)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the queue");
     *batcher = (struct batcher){.workers = workers, .backend = backend, .queue_max = queue_max, .context = context};

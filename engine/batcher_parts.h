@@ -7,8 +7,11 @@
 
 #include "engine/batcher.h"
 
+/* Bytes between what different threads write: processors fetch lines of 64 in pairs. */
+enum { CACHE_LINES = 128 };
+
 struct batcher {
-    struct batch_workers *workers;
+    _Alignas(CACHE_LINES) struct batch_workers *workers;
     const struct backend *backend;
     size_t queue_max;
     void *context;
@@ -23,7 +26,7 @@ struct batcher {
 };
 
 struct worker {
-    struct batch_workers *workers;
+    _Alignas(CACHE_LINES) struct batch_workers *workers;
     struct batcher *batcher;       /* whose batch it has */
     struct executor *executor;     /* NULL before its first batch */
     const struct backend_ops *ops; /* the executor's */
@@ -39,18 +42,24 @@ struct worker {
 };
 
 struct batch_workers {
+    /* Guards what follows, up to `closed`, and every batcher. */
+    _Alignas(CACHE_LINES) pthread_mutex_t lock;
+    pthread_cond_t work;          /* there are rows, or it is closed */
+    struct batcher *first, *last; /* those that have rows, in the order of their turns */
+    size_t queued_rows;           /* of all */
+    unsigned idle;                /* workers that wait */
+    bool waking; /* a worker was woken and has not come yet: it will look at what has queued until then */
+    bool closed;
+
+    /* Only read, or seldom written; the above fills a pair of lines. */
+    pthread_cond_t batcher_ended; /* a batcher that was closed has nothing queued and nothing running */
     struct batch_workers_options options;
     struct worker *list;
     size_t count;
-
-    pthread_mutex_t lock;         /* guards all below, and every batcher */
-    pthread_cond_t work;          /* there are rows, or it is closed */
-    pthread_cond_t batcher_ended; /* a batcher that was closed has nothing queued and nothing running */
-    struct batcher *first, *last; /* those that have rows, in the order of their turns */
-    size_t queued_rows;           /* of all */
-    size_t idle;                  /* workers that wait */
-    bool closed;
 };
+
+/* `count` blocks of `bytes` with zeros in them, aligned for the structs above; NULL if out of memory. For free. */
+void *batcher_zeroed(size_t count, size_t bytes);
 
 /* The caller of all below holds workers->lock. */
 
@@ -69,5 +78,9 @@ void batcher_take_rows(struct batcher *batcher, size_t count);
 
 /* Puts it behind the others that have rows. */
 void batcher_end_turn(struct batcher *batcher);
+
+/* Wakes an idle worker, if none is on its way already. It takes its share and wakes the next, so that many rows reach many
+ * workers, and a few do not wake them all. Rows are queued. */
+void batch_workers_wake_one(struct batch_workers *workers);
 
 #endif

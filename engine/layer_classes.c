@@ -106,15 +106,31 @@ static enum status read_flatten(struct building *building, const struct module *
     return STATUS_OK;
 }
 
+/* Puts what is left of the features in the place of one 0. False if that cannot be, or if there is more than one. */
+static bool fill_open_size(size_t features, size_t *sizes, size_t dims)
+{
+    size_t open = dims, known = 1;
+    for (size_t i = 0; i < dims; i++) {
+        if (sizes[i] == 0 && open < dims)
+            return false;
+        open = sizes[i] == 0 ? i : open;
+        known *= sizes[i] ? sizes[i] : 1;
+    }
+    if (open < dims)
+        sizes[open] = features / known;
+    return open == dims || (features > 0 && features % known == 0);
+}
+
 static enum status read_unflatten(struct building *building, const struct module *module, struct layer *layer)
 {
     const char *text;
     size_t len, sizes[MODEL_DIMS_MAX] = {0}, dims = 0;
     if (dimension(layer->settings[0].number, 1) != 1 || !module_argument(module, "unflattened_size", &text, &len) ||
-        !setting_sizes(text, len, sizes, &dims)) {
+        !setting_sizes(text, len, sizes, &dims) || !fill_open_size(building->row.features, sizes, dims)) {
         building_refuse_arguments(building, module, layer,
                                   "only Unflatten(dim=1, unflattened_size=(SIZE, ...)) is served");
-        return error_hint(building->err, "write each size as a number from 1; their product is at most %d",
+        return error_hint(building->err,
+                          "write each size as a number from 1, or one as -1; their product is at most %d",
                           FEATURES_MAX);
     }
     enum status status = expect_flat_features(building, module, layer, product(sizes, dims));
@@ -314,7 +330,7 @@ static enum status read_layer_norm(struct building *building, const struct modul
 {
     size_t sizes[MODEL_DIMS_MAX] = {0}, dims = 0;
     const struct layer_setting *settings = layer->settings;
-    if (!setting_sizes(module->arguments, strlen(module->arguments), sizes, &dims)) {
+    if (!setting_sizes(module->arguments, strlen(module->arguments), sizes, &dims) || product(sizes, dims) == 0) {
         building_refuse_arguments(building, module, layer, "LayerNorm((N,), eps=1e-05, ...) was expected");
         return error_hint(building->err, "(N,) is normalized_shape, each N from 1, their product at most %d",
                           FEATURES_MAX);

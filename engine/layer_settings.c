@@ -118,10 +118,13 @@ static bool step_over(const char **at, const char *end, const char *expected)
     return true;
 }
 
-/* Digits up to what is none. */
+/* Digits up to what is none; 0 for "-1", which stands for what is left. */
 static bool read_size(const char **at, const char *end, size_t *ret_size)
 {
     const char *begin = *at;
+    *ret_size = 0;
+    if (step_over(at, end, "-1"))
+        return true;
     while (*at < end && **at >= '0' && **at <= '9')
         ++*at;
     return setting_features(begin, (size_t)(*at - begin), ret_size);
@@ -137,7 +140,8 @@ bool setting_sizes(const char *text, size_t len, size_t sizes[MODEL_DIMS_MAX], s
     do {
         if (dims == MODEL_DIMS_MAX || !read_size(&at, end, &sizes[dims]))
             return false;
-        product *= sizes[dims++]; /* below 2^48 */
+        product *= sizes[dims] ? sizes[dims] : 1; /* below 2^48 */
+        dims++;
         if (product > FEATURES_MAX)
             return false;
     } while (step_over(&at, end, ", "));

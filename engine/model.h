@@ -9,11 +9,14 @@
  *     ...
  *     model_free(model);
  *
- * The folder holds model.safetensors, structure.txt (what print(model) says) and, optionally, model.json:
+ * The folder holds the parameters, in model.safetensors, model.safetensors.index.json with its parts, model.pth or model.pt;
+ * structure.txt (what print(model) says), where they do not bring or leave open the structure; and, optionally, model.json, for
+ * which config/model.schema.json is the JSON schema:
  *
  *     {"labels": ["T-shirt/top", ...],            // one for each output, unique or not; absent: labels are null;
  *                                                 // for "binary" two: of what is not, and of what is
  *      "task": "classification",                  // or "regression", "binary", "multilabel"; absent: see enum model_task
+ *      "threshold": 0.5,                          // for "binary" and "multilabel": what is more probable, is
  *      "input": {"channels": 3,                   // 1 if absent; C x H x W = in_features, in this order
  *                "width": 32, "height": 32,       // of the picture; absent: a square
  *                "pixel_divisor": 255,            // a byte b of channel c becomes
@@ -108,6 +111,8 @@ enum model_probabilities {
 
 struct model {
     char *name, *version;
+    char *folder; /* in which its files lie; NULL for a file that was taken by itself */
+    char *note;   /* what was assumed or left out as it was read, for the log; NULL if nothing was */
     struct module *structure;
     char *structure_text;  /* what print(model) says, with one newline at its end */
     char *parameters_text; /* what the tutorial's loop over named_parameters() prints on the CPU:
@@ -130,6 +135,7 @@ struct model {
                                          no second softmax */
     enum model_task task;
     enum model_probabilities probabilities;
+    float threshold; /* TASK_BINARY, TASK_MULTILABEL: what is more probable than this, is */
 
     /* Of the picture that it takes, (channels, height, width) in C order; width 0 if in_features is no square and nothing
      * says otherwise. */
@@ -154,7 +160,16 @@ static inline float model_pixel(const struct model *model, size_t index, unsigne
     return model->channel_scale[channel][b];
 }
 
-/* Reads the folder `path`. Every fault is one message with the file, what was found, what was expected and the mend;
+/* The classes that an answer can name: two if the model is binary, none if it is a regression. */
+static inline size_t model_class_count(const struct model *model)
+{
+    if (model->task == TASK_REGRESSION)
+        return 0;
+    return model->task == TASK_BINARY ? 2 : model->out_features;
+}
+
+/* Reads the folder `path`, or the file of parameters at `path`, beside which structure.txt and model.json are read if it has
+ * the name that it would have in such a folder. Every fault is one message with the file, what was found, what was expected and the mend;
  * a Linear whose in_features do not fit the layer before is refused with both names and both numbers; a tensor that is
  * missing, of another shape, or that no layer uses is refused by its name. On success *ret is the caller's. */
 enum status model_load(const char *path, const char *name, const char *version, struct model **ret,

@@ -73,7 +73,7 @@ enum status building_refuse_arguments(const struct building *building, const str
 bool setting_features(const char *text, size_t len, size_t *ret_features);
 
 /* "(1, 28, 28)", "(784,)", "torch.Size([1, 28])": 1 to MODEL_DIMS_MAX sizes whose product is at most FEATURES_MAX, at the
- * text's begin. */
+ * text's begin. A -1, which only Unflatten may have, is a 0. */
 bool setting_sizes(const char *text, size_t len, size_t sizes[MODEL_DIMS_MAX], size_t *ret_dims);
 
 /* ---- engine/layer_classes.c ---- */

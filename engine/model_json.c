@@ -20,6 +20,7 @@ struct reading {
     const cJSON *mean, *std; /* NULL as long as they were not read */
     const cJSON *task_item;
     enum model_task task;
+    const cJSON *threshold_item;
     const cJSON *labels_item;
     char **labels;
     size_t label_count;
@@ -74,6 +75,33 @@ static enum status check_task(const struct reading *reading)
         return error_hint(reading->err, "binary has one output; write \"classification\" or \"multilabel\"");
     return error_hint(reading->err,
                       "classification has an output for each class; write \"binary\" or \"regression\"");
+}
+
+/* ---- Threshold ---- */
+
+static enum status read_threshold(struct reading *reading, const cJSON *item)
+{
+    reading->threshold_item = item;
+    return STATUS_OK;
+}
+
+/* Once the task is known, which says whether there is one. */
+static enum status take_threshold(const struct reading *reading, struct model *changed)
+{
+    const cJSON *item = reading->threshold_item;
+    if (!item)
+        return STATUS_OK;
+    if (changed->task != TASK_BINARY && changed->task != TASK_MULTILABEL) {
+        error_set(reading->err, STATUS_INVALID, "threshold goes with the tasks binary and multilabel, not with %s",
+                  TASK_NAMES[changed->task]);
+        return error_hint(reading->err, "leave threshold out");
+    }
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 1)) {
+        error_set(reading->err, STATUS_INVALID, "threshold must be a number from 0 to 1");
+        return error_hint(reading->err, "write how probable a label must be to be answered; 0.5 if it is left out");
+    }
+    changed->threshold = (float)item->valuedouble;
+    return STATUS_OK;
 }
 
 /* ---- Labels ---- */
@@ -367,6 +395,7 @@ static void guess_size(struct model *model)
 void model_json_defaults(struct model *model)
 {
     guess_size(model);
+    model->threshold = 0.5f;
     model->pixel_divisor = 255.0f;
     for (size_t c = 0; c < MODEL_CHANNELS_MAX; c++) {
         model->mean[c] = 0.0f;
@@ -378,7 +407,8 @@ void model_json_defaults(struct model *model)
 /* What stands in the file, checked against the model, into `changed`, which is the model with its defaults. */
 static enum status read_model(struct reading *reading, const cJSON *json, struct model *changed)
 {
-    static const struct key keys[] = {{"labels", read_labels}, {"task", read_task}, {"input", read_input}};
+    static const struct key keys[] = {
+        {"labels", read_labels}, {"task", read_task}, {"threshold", read_threshold}, {"input", read_input}};
     enum status status = read_object(reading, json, "model.json", keys, sizeof keys / sizeof keys[0]);
     if (status == STATUS_OK)
         status = read_picture(reading, changed);
@@ -388,6 +418,8 @@ static enum status read_model(struct reading *reading, const cJSON *json, struct
         status = check_task(reading);
     if (status == STATUS_OK && reading->task_item)
         model_layers_set_task(changed, reading->task);
+    if (status == STATUS_OK)
+        status = take_threshold(reading, changed);
     if (status == STATUS_OK)
         status = make_labels(reading);
     changed->labels = reading->labels;

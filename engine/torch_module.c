@@ -269,6 +269,17 @@ static enum status read_arguments(const struct walk *walk, const struct pickle_v
                       : refuse_memory(walk);
 }
 
+/* What stands in the pickle ends without a NUL. */
+static char *copy_text(const char *text, size_t len)
+{
+    char *copy = malloc(len + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    return copy;
+}
+
 static enum status make_module(struct walk *walk, const struct pickle_value *value, const char *name,
                                size_t name_len, struct module **ret)
 {
@@ -277,8 +288,8 @@ static enum status make_module(struct walk *walk, const struct pickle_value *val
     struct pickle_text class = class_name(value);
     if (!module)
         return refuse_memory(walk);
-    module->name = strndup(name, name_len);
-    module->class_name = strndup(class.at, class.len);
+    module->name = copy_text(name, name_len);
+    module->class_name = copy_text(class.at, class.len);
     module->children = calloc(children + 1, sizeof(struct module *));
     enum status status = !module->name || !module->class_name || !module->children
                              ? refuse_memory(walk)

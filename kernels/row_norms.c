@@ -62,10 +62,10 @@ static void log_softmax_row(const float *x, size_t n, float *y)
     float max = x[0];
     for (size_t i = 1; i < n; i++)
         max = x[i] > max ? x[i] : max;
-    double sum = 0.0; /* at least 1: the largest adds exp(0) */
-    for (size_t i = 0; i < n; i++)
+    double sum = exp((double)x[0] - (double)max); /* at least 1 in the end: the largest adds exp(0) */
+    for (size_t i = 1; i < n; i++)
         sum += exp((double)x[i] - (double)max);
-    const double log_sum = log(sum);
+    const double log_sum = log(sum); /* cppcheck-suppress invalidFunctionArg ; sum is not 0 */
     for (size_t i = 0; i < n; i++)
         y[i] = (float)((double)x[i] - (double)max - log_sum);
 }

@@ -47,13 +47,14 @@ LINES
 keep_home 'microhttpd\.h' 'server/http[a-z0-9_]*\.[ch]'
 keep_home 'stb/' 'server/image[a-z0-9_]*\.c'
 keep_home 'cjson/' '(server|engine)/[a-z0-9_]*json[a-z0-9_]*\.[ch]'
-keep_home 'zlib\.h' 'server/inflate\.c'
+keep_home 'zlib\.h' 'server/(inflate|image_png[a-z_]*)\.c'
+keep_home '(protobuf-c/|engine/onnx_schema)' 'engine/onnx[a-z0-9_]*\.[ch]'
 keep_home '(immintrin|x86intrin|arm_neon)\.h' 'kernels/cpu_[a-z0-9_]*\.[ch]'
 keep_home '(cuda|cublas|cudnn)[a-z_]*\.h' '(kernels|engine)/[a-z0-9_]*cuda[a-z0-9_]*\.[ch]'
 
 if [ $# -gt 0 ]; then
     for symbol in $(nm -g --defined-only "$1" | sed -n 's/^[0-9a-f]* [TDBR] //p'); do
-        grep -qw "$symbol" server/*.h engine/*.h kernels/*.h || echo "$symbol"
+        grep -qw "$symbol" server/*.h engine/*.h kernels/*.h build/generated/engine/*.h || echo "$symbol"
     done >build/undeclared.txt
     refuse "declare it in a header, or make it static" <build/undeclared.txt
 fi

@@ -24,6 +24,8 @@ run      command:make              make                        make             
 run      header:stdio.h            libc6-dev|libc-dev          glibc-devel          musl-dev           glibc           glibc-devel
 run      header:microhttpd.h       libmicrohttpd-dev           libmicrohttpd-devel  libmicrohttpd-dev  libmicrohttpd   libmicrohttpd-devel
 run      header:cjson/cJSON.h      libcjson-dev                cjson-devel          cjson-dev          cjson           cJSON-devel
+run      header:protobuf-c/protobuf-c.h  libprotobuf-c-dev    protobuf-c-devel     protobuf-c-dev     protobuf-c      libprotobuf-c-devel
+run      command:protoc-c          protobuf-c-compiler         protobuf-c-compiler  protobuf-c-compiler  -             protobuf-c
 run      header:stb/stb_image.h    libstb-dev                  stb_image-devel      stb                stb             stb-devel
 run      header:zlib.h             zlib1g-dev                  zlib-devel           zlib-dev           zlib            zlib-devel
 test     header:check.h            check                       check-devel          check-dev          check           check-devel

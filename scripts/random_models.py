@@ -240,10 +240,12 @@ def disagreement(answer, logits):
     worst = off(given, logits)
     if worst > TOLERANCE:
         return f"off by {worst:.2g}", worst
+    if "class" not in answer["predictions"][0]:
+        return None, worst  # a regression, or several labels: the logits are all
     best = np.sort(logits, 1)
     unclear = TOLERANCE * np.maximum(1, np.abs(best[:, -1]))
     clear = best[:, -1] - best[:, -2] > unclear if logits.shape[1] > 1 else np.zeros(len(logits), bool)
-    classes = np.array([row.get("class", -1) for row in answer["predictions"]])
+    classes = np.array([row["class"] for row in answer["predictions"]])
     wrong = int((classes != logits.argmax(1))[clear].sum())
     return (f"{wrong} classes differ" if wrong else None), worst
 

@@ -82,14 +82,60 @@ static void append_top_k(const struct served *served, const struct answer *answe
     buffer_append_char(out, ']');
 }
 
+/* The classes above the threshold: their numbers, or their labels. */
+static void append_likely(const struct served *served, const float *probabilities, float threshold, bool labels,
+                          struct buffer *out)
+{
+    bool first = true;
+    for (size_t i = 0; i < served->model->out_features; i++) {
+        if (!(probabilities[i] > threshold))
+            continue;
+        buffer_append_char(out, first ? '[' : ',');
+        first = false;
+        if (labels)
+            buffer_append(out, served->labels_json[i].data, served->labels_json[i].len);
+        else
+            buffer_append_uint(out, i);
+    }
+    buffer_append_str(out, first ? "[]" : "]");
+}
+
+static void append_labels(const struct served *served, const struct answer *answer, const float *probabilities,
+                          struct buffer *out)
+{
+    buffer_append_str(out, "\"classes\":");
+    append_likely(served, probabilities, answer->threshold, false, out);
+    buffer_append_str(out, ",\"labels\":");
+    append_likely(served, probabilities, answer->threshold, true, out);
+    buffer_append_str(out, ",\"probabilities\":");
+    append_floats(out, probabilities, served->model->out_features);
+}
+
+/* What the network says of a row, as the model's task has it. */
+static void append_outputs(const struct served *served, const struct answer *answer, size_t row, struct buffer *out)
+{
+    const size_t n = served->model->out_features;
+    const float *probabilities = answer->probabilities + row * n;
+    switch (served->model->task) {
+    case TASK_CLASSIFICATION:
+        append_class(served, answer->classes[row], probabilities[answer->classes[row]], out);
+        buffer_append_str(out, ",\"probabilities\":");
+        append_floats(out, probabilities, n);
+        break;
+    case TASK_BINARY: append_class(served, *probabilities > answer->threshold, *probabilities, out); break;
+    case TASK_MULTILABEL: append_labels(served, answer, probabilities, out); break;
+    case TASK_REGRESSION:
+        buffer_append_str(out, "\"values\":");
+        append_floats(out, probabilities, n);
+        break;
+    }
+}
+
 static void append_prediction(const struct served *served, const struct answer *answer, size_t row,
                               struct buffer *out)
 {
     size_t n = served->model->out_features;
-    const float *probabilities = answer->probabilities + row * n;
-    append_class(served, answer->classes[row], probabilities[answer->classes[row]], out);
-    buffer_append_str(out, ",\"probabilities\":");
-    append_floats(out, probabilities, n);
+    append_outputs(served, answer, row, out);
     if (answer->sizes && answer->sizes[row].width)
         buffer_append_format(out, ",\"resized_from\":[%zu,%zu]", answer->sizes[row].width,
                              answer->sizes[row].height);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model_json.h"
 #include "server/api_models.h"
 #include "server/api_operations.h"
 #include "server/api_state.h"
@@ -45,13 +46,48 @@ static enum status read_dtype(const struct http_request *request, enum input_dty
     return STATUS_OK;
 }
 
-static enum status read_top_k(const struct http_request *request, size_t classes, size_t *ret_top_k,
+/* Of a parameter that says nothing to a model of this task. */
+static enum status refuse_parameter(const char *key, const struct model *model, struct error *err)
+{
+    const char *task = model_json_task_name(model->task);
+    error_set(err, STATUS_INVALID, "?%s came, which means nothing for a model of the task %s", key, task);
+    return error_hint(err,
+                      "leave it out; GET /model says the task, and model.json in the model's folder may set it");
+}
+
+static bool read_number_0_to_1(const char *value, float *ret)
+{
+    char *end;
+    if (!*value || value[strspn(value, "0123456789.")])
+        return false;
+    *ret = strtof(value, &end);
+    return !*end && *ret >= 0 && *ret <= 1;
+}
+
+static enum status read_threshold(const struct http_request *request, const struct model *model,
+                                  float *ret_threshold, struct error *err)
+{
+    const char *value = http_request_parameter(request, "threshold");
+    if (!value)
+        return STATUS_OK;
+    if (model->task != TASK_BINARY && model->task != TASK_MULTILABEL)
+        return refuse_parameter("threshold", model, err);
+    if (read_number_0_to_1(value, ret_threshold))
+        return STATUS_OK;
+    error_set(err, STATUS_INVALID, "?threshold=%.40s: expected a number from 0 to 1", value);
+    return error_hint(err, "send for example threshold=0.3, or leave it out for %g", (double)model->threshold);
+}
+
+static enum status read_top_k(const struct http_request *request, const struct model *model, size_t *ret_top_k,
                               struct error *err)
 {
     const char *value = http_request_parameter(request, "top_k");
+    const size_t classes = model->out_features;
     *ret_top_k = 0;
     if (!value)
         return STATUS_OK;
+    if (model->task == TASK_REGRESSION || model->task == TASK_BINARY)
+        return refuse_parameter("top_k", model, err);
     size_t digits = strspn(value, "0123456789");
     if (digits && !value[digits] && digits < 10)
         *ret_top_k = strtoul(value, NULL, 10);
@@ -109,7 +145,9 @@ static enum status read_parameters(struct http_request *request, struct predicti
     if (status == STATUS_OK)
         status = read_flag(request, "layers", false, &prediction->with_layers, err);
     if (status == STATUS_OK)
-        status = read_top_k(request, prediction->served->model->out_features, &prediction->top_k, err);
+        status = read_top_k(request, prediction->served->model, &prediction->top_k, err);
+    if (status == STATUS_OK)
+        status = read_threshold(request, prediction->served->model, &prediction->threshold, err);
     if (status == STATUS_OK)
         status = read_timeout(request, err);
     input->refuse_resize = !resize;
@@ -136,11 +174,25 @@ static void predict_encode(struct http_request *request)
     prediction_write(prediction, &request->reply.body);
 }
 
-/* A large body is decoded on another thread than the loop's, where nothing can be gathered. */
+/* A large body is decoded on another thread than the loop's, where nothing can be gathered. Of thousands of connections that
+ * are ready at once the gathered work is run in pieces; what the queue would take off the loop, it costs it. */
 static bool is_gathered(struct http_request *request)
 {
     struct api_loop *loop = request->loop_state;
-    return loop->app->gathers && request->on_loop && gather_add(loop->gather, prediction_of(request));
+    struct prediction *prediction = prediction_of(request);
+    if (!loop->app->gathers || !request->on_loop || !gather_takes(loop->gather, prediction))
+        return false;
+    if (gather_add(loop->gather, prediction))
+        return true;
+    http_request_run_gathered(request);
+    return gather_add(loop->gather, prediction);
+}
+
+/* A value that is none is refused when the body is decoded. */
+static void predict_prepare(struct http_request *request)
+{
+    struct error unread;
+    read_timeout(request, &unread);
 }
 
 static enum http_progress predict_decode(struct http_request *request)
@@ -247,14 +299,15 @@ static enum http_progress index_decode(struct http_request *request)
 
 /* ---- the table ---- */
 
-static const char *const predict_parameters[] = {"dtype",  "resize", "invert",     "top_k",
-                                                 "logits", "layers", "timeout_ms", NULL};
+static const char *const predict_parameters[] = {"dtype",  "resize",     "invert",    "top_k", "logits",
+                                                 "layers", "timeout_ms", "threshold", NULL};
 
 /* A prediction of the model that the path names, or else of the default one. */
 #define PREDICT(at)                                                                                                \
     {                                                                                                              \
         .path = (at), .methods = HTTP_POST | HTTP_PUT, .parameters = predict_parameters, .decode = predict_decode, \
-        .start = predict_start, .encode = predict_encode, .withdraw = predict_withdraw, .runs_model = true         \
+        .start = predict_start, .encode = predict_encode, .withdraw = predict_withdraw,                            \
+        .prepare = predict_prepare, .runs_model = true                                                             \
     }
 
 #define MODEL(at)                                                                                 \

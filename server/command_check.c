@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "engine/golden.h"
+#include "engine/model_json.h"
 #include "server/commands.h"
 #include "server/golden_check.h"
 #include "server/served.h"
@@ -68,10 +70,22 @@ static int check_listeners(const struct options *options)
 static void print_model(const struct served *served, const char *folder)
 {
     printf("\nmodel         %s/%s\n", served->model->name, served->model->version);
-    printf("folder        %s\n", folder);
+    printf("%s          %s\n", served->model->folder ? "folder" : "file  ", folder);
+    printf("task          %s\n", model_json_task_name(served->model->task));
     printf("device        %s\n", served->backend->device);
     printf("kernels       %s\n", served->backend->kernels);
     printf("parameters    %zu\n", served->model->parameter_elements);
+    if (served->model->note)
+        printf("assumed       %s\n", served->model->note);
+}
+
+static void print_golden_file(const struct golden_report *report)
+{
+    if (report->rows > 0)
+        printf("golden file   %zu row%s: the largest difference is %.2g, at most %g x max(1, |logit|)\n",
+               report->rows, report->rows == 1 ? "" : "s", report->difference, GOLDEN_TOLERANCE);
+    else
+        printf("golden file   none\n");
 }
 
 static int check_model(const struct options *options)
@@ -79,17 +93,22 @@ static int check_model(const struct options *options)
     struct served *served = NULL;
     struct error err;
     size_t rows;
-    char folder[PATH_MAX];
-    if (command_find_models(options, folder, &err) != STATUS_OK ||
-        command_load_model(options, &served, &err) != STATUS_OK)
+    struct golden_report report;
+    char folder[PATH_MAX] = "";
+    if (!options->model && command_find_models(options, folder, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
-    print_model(served, folder);
+    if (command_load_unjudged(options, &served, &err) != STATUS_OK)
+        return command_fail(EXIT_FAULT, &err);
+    print_model(served, options->model ? options->model : folder);
     fflush(stdout);
     enum status status = golden_check(served->backend, &rows, &err);
+    if (status == STATUS_OK)
+        status = golden_compare(served->backend, &report, &err);
     served_free(served);
     if (status != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
     printf("golden input  %zu row%s: the same bits alone and in one batch\n", rows, rows == 1 ? "" : "s");
+    print_golden_file(&report);
     return EXIT_SUCCESS;
 }
 

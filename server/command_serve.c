@@ -3,9 +3,9 @@
  * Signals are blocked in all threads and waited for by this one: SIGTERM and SIGINT end the daemon, in order; a second one
  * ends it at once; SIGHUP opens the logs anew, and looks for models.
  */
+#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,8 +27,8 @@
 #define MS INT64_C(1000000) /* nanoseconds */
 
 enum {
-    FILES_BESIDE_SOCKETS = 64,     /* descriptors that the process needs beside its connections */
-    MAPPED_BYTES_MIN = 256 * 1024, /* what is larger is no small request's, and need not be kept */
+    FILES_BESIDE_SOCKETS = 64,    /* descriptors that the process needs beside its connections */
+    MAPPED_BYTES_MIN = 64 * 1024, /* what is larger is no small request's, and need not be kept */
     WAIT_STEP_MS = 2,
     STUCK_MS = 10000,  /* no batch takes that long: the largest that fits the queue takes some seconds at most */
     ABANDON_MS = 5000, /* at the end, for work that cannot be interrupted */
@@ -162,8 +162,9 @@ static enum status make_keeper(struct daemon *daemon, struct error *err)
     struct app *app = &daemon->app;
     struct keeper_options keeper_options = {
         .models = daemon->models,
+        .model = options->model,
         .default_model = options->default_model,
-        .served = {.kernels = command_kernels(options), .batch_max = options->batch_max},
+        .served = command_served_options(options),
         .catalog = app->catalog,
         .workers = app->workers,
         .queue_max = options->queue_max,
@@ -172,7 +173,7 @@ static enum status make_keeper(struct daemon *daemon, struct error *err)
         .poll_ms = options->models_poll_ms,
     };
     enum status status = version_policy_parse(options->model_versions, &keeper_options.policy, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && !options->model)
         status = command_find_models(options, daemon->models, err);
     return status == STATUS_OK ? keeper_create(&keeper_options, &app->keeper, err) : status;
 }
@@ -322,7 +323,9 @@ static size_t drain(struct daemon *daemon)
 static void *end_process_later(void *argument)
 {
     (void)argument;
-    poll(NULL, 0, ABANDON_MS);
+    struct timespec left = {.tv_sec = ABANDON_MS / 1000, .tv_nsec = ABANDON_MS % 1000 * MS};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        continue;
     log_write(LOG_ERROR, "a thread did not end within %d ms; the process ends without it", ABANDON_MS);
     log_stop();
     _exit(EXIT_FAULT);

@@ -7,20 +7,41 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/model_path.h"
 #include "engine/registry.h"
 #include "server/prediction.h"
 #include "server/read_file.h"
 #include "server/served.h"
 
-/* "mlpd: SUBJECTMESSAGE; HINT" on one line. Messages quote foreign bytes; none of them may steer the terminal. */
+/* What helps where nothing better was said. */
+static const char *hint_of(const struct error *err)
+{
+    if (*err->hint)
+        return err->hint;
+    switch (err->status) {
+    case STATUS_NO_MEMORY: return "free memory, or raise the limit that holds it (ulimit -v, the cgroup's)";
+    case STATUS_IO: return "look for a full or broken disk, or a limit that is reached (ulimit -n)";
+    case STATUS_NOT_FOUND: return "check the path, and that each of its folders is there";
+    default: return "";
+    }
+}
+
+/* "mlpd: LINE". It quotes foreign bytes; none of them may steer the terminal. */
+static void print_line(const char *line)
+{
+    fputs("mlpd: ", stderr);
+    for (; *line; line++)
+        fputc((unsigned char)*line < ' ' || *line == 0x7F ? '?' : *line, stderr);
+    fputc('\n', stderr);
+}
+
+/* "mlpd: SUBJECTMESSAGE; HINT" on one line. */
 static void print_error(const char *subject, const struct error *err)
 {
     char line[PATH_MAX + sizeof err->message + sizeof err->hint];
-    int len = snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *err->hint ? "; " : "", err->hint);
-    for (int i = 0; i < len && i < (int)sizeof line - 1; i++)
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7F)
-            line[i] = '?';
-    fprintf(stderr, "mlpd: %s\n", line);
+    const char *hint = hint_of(err);
+    snprintf(line, sizeof line, "%s%s%s%s", subject, err->message, *hint ? "; " : "", hint);
+    print_line(line);
 }
 
 int command_fail(int exit_code, const struct error *err)
@@ -71,24 +92,61 @@ enum status command_find_models(const struct options *options, char ret[PATH_MAX
     return error_hint(err, "name the folder by a shorter path");
 }
 
-const char *command_kernels(const struct options *options)
+struct served_options command_served_options(const struct options *options)
 {
-    return strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels;
+    return (struct served_options){
+        .kernels = strcmp(options->kernels, "auto") == 0 ? NULL : options->kernels,
+        .batch_max = options->batch_max,
+        .labels = options->labels,
+    };
 }
 
-enum status command_load_model(const struct options *options, struct served **ret, struct error *err)
+/* The model that is named, or the default one in the folder of models. The texts are the caller's. */
+static enum status find_model(const struct options *options, char **ret_path, char **ret_name, char **ret_version,
+                              struct error *err)
 {
-    char models[PATH_MAX], *path = NULL, *name = NULL, *version = NULL;
-    const struct served_options served = {.kernels = command_kernels(options), .batch_max = options->batch_max};
-    enum status status = command_find_models(options, models, err);
-    if (status == STATUS_OK)
-        status = registry_find_model(models, options->default_model, &path, &name, &version, err);
+    char models[PATH_MAX];
+    if (!options->model) {
+        enum status status = command_find_models(options, models, err);
+        return status == STATUS_OK
+                   ? registry_find_model(models, options->default_model, ret_path, ret_name, ret_version, err)
+                   : status;
+    }
+    *ret_path = strdup(options->model);
+    if (!*ret_path)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for the model's path");
+    return model_path_name(options->model, ret_name, ret_version, err);
+}
+
+static enum status load_model(const struct options *options, bool unjudged, struct served **ret, struct error *err)
+{
+    char *path = NULL, *name = NULL, *version = NULL;
+    struct served_options served = command_served_options(options);
+    served.unjudged = unjudged;
+    enum status status = find_model(options, &path, &name, &version, err);
     if (status == STATUS_OK)
         status = served_load(path, name, version, &served, ret, err);
     free(path);
     free(name);
     free(version);
     return status;
+}
+
+enum status command_load_model(const struct options *options, struct served **ret, struct error *err)
+{
+    return load_model(options, false, ret, err);
+}
+
+enum status command_load_unjudged(const struct options *options, struct served **ret, struct error *err)
+{
+    return load_model(options, true, ret, err);
+}
+
+/* For a command that keeps no log. */
+static void print_note(const struct model *model)
+{
+    if (model->note)
+        print_line(model->note);
 }
 
 /* ---- mlpd model ---- */
@@ -99,6 +157,7 @@ int command_model(const struct options *options)
     struct error err;
     if (command_load_model(options, &served, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
+    print_note(served->model);
     fwrite(served->model_text.data, 1, served->model_text.len, stdout); /* main sees whether it could be written */
     served_free(served);
     return EXIT_SUCCESS;
@@ -127,24 +186,68 @@ static const char *class_name(const struct model *model, size_t class, char room
     return room;
 }
 
-static void print_row(const struct prediction *prediction, const char *file, size_t row)
+static void print_bars(const struct model *model, const float *probabilities)
 {
-    const struct model *model = prediction->served->model;
-    const struct job *job = &prediction->job;
-    const float *probabilities = job->probabilities + row * model->out_features;
-    size_t class = job->classes[row], width = 0;
     char room[32];
+    size_t width = 0;
     for (size_t i = 0; i < model->out_features; i++) {
         size_t len = strlen(class_name(model, i, room));
         width = len > width ? len : width;
     }
+    for (size_t i = 0; i < model->out_features; i++)
+        print_bar(class_name(model, i, room), width, probabilities[i]);
+}
+
+static void print_class(const struct model *model, size_t class, float probability)
+{
+    char room[32];
+    printf(": %s (class %zu, probability %.4f)\n", class_name(model, class, room), class, (double)probability);
+}
+
+static void print_labels(const struct model *model, const float *probabilities)
+{
+    const char *before = ": ";
+    char room[32];
+    for (size_t i = 0; i < model->out_features; i++) {
+        if (!(probabilities[i] > model->threshold))
+            continue;
+        printf("%s%s", before, class_name(model, i, room));
+        before = ", ";
+    }
+    puts(*before == ':' ? ": none" : "");
+}
+
+static void print_values(const struct model *model, const float *values)
+{
+    char room[32];
+    for (size_t i = 0; i < model->out_features; i++)
+        if (model->labels)
+            printf("%s %s %.9g", i ? "," : ":", class_name(model, i, room), (double)values[i]);
+        else
+            printf("%s %.9g", i ? "" : ":", (double)values[i]);
+    putchar('\n');
+}
+
+static void print_row(const struct prediction *prediction, const char *file, size_t row)
+{
+    const struct model *model = prediction->served->model;
+    const float *outputs = prediction->job.probabilities + row * model->out_features;
+    const size_t best = prediction->job.classes[row];
     printf("%s", file);
     if (prediction->input->batched)
         printf(" [%zu]", row);
-    printf(": %s (class %zu, probability %.4f)\n", class_name(model, class, room), class,
-           (double)probabilities[class]);
-    for (size_t i = 0; i < model->out_features; i++)
-        print_bar(class_name(model, i, room), width, probabilities[i]);
+    switch (model->task) {
+    case TASK_CLASSIFICATION:
+        print_class(model, best, outputs[best]);
+        print_bars(model, outputs);
+        break;
+    case TASK_BINARY: print_class(model, *outputs > model->threshold, *outputs); break;
+    case TASK_MULTILABEL:
+        print_labels(model, outputs);
+        print_bars(model, outputs);
+        break;
+    case TASK_REGRESSION: print_values(model, outputs); break;
+    }
 }
 
 static enum status predict_file(struct prediction *prediction, const struct served *served,
@@ -196,6 +299,7 @@ int command_predict(const struct options *options)
     struct error err;
     if (command_load_model(options, &served, &err) != STATUS_OK)
         return command_fail(EXIT_FAULT, &err);
+    print_note(served->model);
     struct prediction *prediction = prediction_create();
     int exit_code = EXIT_FAULT;
     if (prediction) {

@@ -7,6 +7,7 @@
 
 #include "engine/status.h"
 #include "server/options.h"
+#include "server/served.h"
 
 /* The exit codes: a failure, and a mistake in how the program was called. */
 enum { EXIT_FAULT = 1, EXIT_USAGE = 2 };
@@ -24,6 +25,9 @@ int command_model(const struct options *options);
  * options with EXIT_USAGE, else of the model with EXIT_FAULT. Nothing is served, no port is taken. */
 int command_check(const struct options *options);
 
+/* Writes golden.safetensors for the model, into its folder or where --output says. */
+int command_golden(const struct options *options);
+
 /* "mlpd: MESSAGE; HINT" on one line of stderr. Returns the exit code. */
 int command_fail(int exit_code, const struct error *err);
 
@@ -33,11 +37,13 @@ int command_refuse(const struct option_faults *faults);
 /* The folder of models: the one that the options name, or else the one that lies beside the program. */
 enum status command_find_models(const struct options *options, char ret[PATH_MAX], struct error *err);
 
-/* Loads the default model, its newest version. Freed with served_free. */
-struct served;
+/* Loads the model that the options name by its path, or the default model, its newest version. Freed with served_free. */
 enum status command_load_model(const struct options *options, struct served **ret, struct error *err);
 
-/* The name of the table of kernels, or NULL for the best. */
-const char *command_kernels(const struct options *options);
+/* The same without a comparison with the model's golden.safetensors. */
+enum status command_load_unjudged(const struct options *options, struct served **ret, struct error *err);
+
+/* How the options have a model loaded. */
+struct served_options command_served_options(const struct options *options);
 
 #endif

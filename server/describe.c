@@ -94,6 +94,15 @@ static void append_parameters(const struct model *model, struct buffer *out)
     buffer_append_format(out, "],\"parameter_count\":%zu", model->parameter_elements);
 }
 
+static void append_task(const struct model *model, struct buffer *out)
+{
+    buffer_append_format(out, ",\"task\":\"%s\"", model_json_task_name(model->task));
+    if (model->task == TASK_BINARY || model->task == TASK_MULTILABEL) {
+        buffer_append_str(out, ",\"threshold\":");
+        append_number((double)model->threshold, out);
+    }
+}
+
 static void append_labels(const struct model *model, struct buffer *out)
 {
     buffer_append_str(out, ",\"labels\":");
@@ -144,7 +153,7 @@ void describe_json(const struct backend *backend, struct buffer *out)
     buffer_append_json_string(out, model->structure_text);
     append_layers(model, out);
     append_parameters(model, out);
-    buffer_append_format(out, ",\"task\":\"%s\"", model_json_task_name(model->task));
+    append_task(model, out);
     append_labels(model, out);
     append_input(model, out);
     buffer_append_str(out, "}\n");

@@ -6,7 +6,7 @@
 #include "server/buffer.h"
 
 /* {"name","version","device","kernels","structure","layers":[...],"parameters":[...],"parameter_count","task",
- * "labels","input"}, with a newline at its end. */
+ * "labels","input"}, with a newline at its end; behind the task of a binary or multilabel model stands its "threshold". */
 void describe_json(const struct backend *backend, struct buffer *out);
 
 /* "Using cpu device", then print(model), then the loop over named_parameters(), as the tutorial's script prints them. */

@@ -40,14 +40,26 @@ static void add_file(DIR *dir, const char *name, const struct stat *folder, stru
     stamp->moved_in &= is_later(&folder->st_ctim, &info.st_ctim);
 }
 
+/* Of a file by itself, which says nothing of how it came there. */
+static void stamp_file(const char *path, struct folder_stamp *stamp)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return;
+    stamp->files = 1;
+    stamp->digest = digest_file("", &info);
+}
+
 void folder_stamp(const char *path, struct folder_stamp *ret)
 {
     struct stat folder;
     const struct dirent *entry;
     DIR *dir = opendir(path);
     *ret = (struct folder_stamp){0};
-    if (!dir)
+    if (!dir) {
+        stamp_file(path, ret);
         return;
+    }
     if (fstat(dirfd(dir), &folder) == 0) {
         ret->moved_in = is_later(&folder.st_ctim, &folder.st_mtim);
         while ((entry = readdir(dir)))

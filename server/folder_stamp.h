@@ -22,7 +22,7 @@ struct folder_stamp {
     bool moved_in;
 };
 
-/* A folder that cannot be read looks like an empty one. */
+/* Of a file by itself in the same way, for which moved_in is false. What cannot be read looks like an empty folder. */
 void folder_stamp(const char *path, struct folder_stamp *ret);
 
 #endif

@@ -8,7 +8,8 @@
  *
  *     struct gather *gather;
  *     if (gather_create(256, &gather, &err) != STATUS_OK) ...
- *     if (!gather_add(gather, prediction)) queue it;
+ *     if (!gather_takes(gather, prediction)) queue it;
+ *     if (!gather_add(gather, prediction)) run what is there, and add it then;
  *     while (gather_run(gather, &report)) count(&report);      // each prediction's outcome is prediction_check's
  *     gather_free(gather);
  */
@@ -29,8 +30,11 @@ struct gather;
  * and then serves all. */
 enum status gather_create(size_t batch_max, struct gather **ret, struct error *err);
 
-/* False, and nothing done, if the prediction's rows, or these with what is gathered already, are too much to be run between
- * two looks at the sockets. The prediction is the gather's until gather_run has run it. */
+/* Whether the prediction is short enough to be gathered at all. */
+bool gather_takes(const struct gather *gather, const struct prediction *prediction);
+
+/* False, and nothing done, if the prediction is not, or is too much together with what is gathered already: then that is to be
+ * run first. The prediction is the gather's until gather_run has run it. */
 bool gather_add(struct gather *gather, struct prediction *prediction);
 
 struct gather_report {

@@ -37,7 +37,7 @@ static void fill_rows(struct golden *golden)
     for (size_t i = 0; i < golden->count * model->in_features; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         golden->bytes[i] = i < model->in_features ? 0 : (uint8_t)(state >> 56);
-        golden->floats[i] = model->pixel_scale[golden->bytes[i]];
+        golden->floats[i] = model_pixel(model, i % model->in_features, golden->bytes[i]);
     }
 }
 

@@ -99,9 +99,10 @@ static bool make_tables(struct http_server *server)
 enum status http_server_start(const struct http_options *options, const struct http_handlers *handlers,
                               struct http_server **ret, struct error *err)
 {
-    struct http_server *server = calloc(1, sizeof *server);
+    struct http_server *server = aligned_alloc(_Alignof(struct http_server), sizeof *server);
     if (!server)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the server");
+    memset(server, 0, sizeof *server);
     server->options = *options;
     server->handlers = *handlers;
     server->budget.bytes_max = options->memory_bytes_max;
@@ -116,6 +117,7 @@ enum status http_server_start(const struct http_options *options, const struct h
     if (status == STATUS_OK)
         status = start_threads(server, err);
     if (status != STATUS_OK) {
+        http_server_abandon(server); /* a loop may have begun to serve before another could not be started */
         http_server_free(server);
         return status;
     }
@@ -130,12 +132,13 @@ const char *http_server_url(const struct http_server *server, size_t address)
 
 struct http_stats http_server_stats(const struct http_server *server)
 {
-    struct http_stats stats = {.memory_bytes = atomic_load(&server->budget.held)};
+    /* A connection that one loop has accepted for another is in neither's count for a moment; so the server has its own. */
+    struct http_stats stats = {.memory_bytes = atomic_load(&server->budget.held),
+                               .connections = atomic_load(&server->connections)};
     int64_t now_ns = clock_now_ns();
     for (size_t i = 0; i < server->loop_count; i++) {
         const struct http_loop *loop = &server->loops[i];
         int64_t unseen_ns = now_ns - atomic_load_explicit(&loop->looked_ns, memory_order_relaxed);
-        stats.connections += atomic_load_explicit(&loop->connections, memory_order_relaxed);
         stats.in_flight += atomic_load_explicit(&loop->in_flight, memory_order_relaxed);
         stats.lost += atomic_load_explicit(&loop->lost, memory_order_relaxed);
         stats.stuck_ns = unseen_ns > stats.stuck_ns ? unseen_ns : stats.stuck_ns;
@@ -186,10 +189,19 @@ static bool has_work(const struct http_server *server)
     return false;
 }
 
+/* Whether a loop is still in a round that began before this phase, and may begin work in it. */
+static bool is_behind(const struct http_server *server, enum http_phase phase)
+{
+    for (size_t i = 0; i < server->loop_count; i++)
+        if (server->loops[i].running && atomic_load(&server->loops[i].phase_seen) < phase)
+            return true;
+    return false;
+}
+
 void http_server_abandon(struct http_server *server)
 {
     enter_phase(server, PHASE_ABANDONED);
-    while (has_work(server))
+    while (is_behind(server, PHASE_ABANDONED) || has_work(server))
         wait_a_step();
 }
 

@@ -104,7 +104,7 @@ struct http_request {
 enum http_progress {
     HTTP_ANSWERED, /* the reply is filled in */
     HTTP_GATHERED, /* loop_run runs the work at the end of this round; not for a body that is decoded on another thread */
-    HTTP_PENDING /* call start once the connection is suspended */
+    HTTP_PENDING /* call start, and suspend the connection unless that has ended the work */
 };
 
 /* The listeners on which a route is served, or-ed. */
@@ -128,6 +128,10 @@ struct http_route {
      * http_request_complete is not called. False: it will be, and what it brings is thrown away. */
     bool (*withdraw)(struct http_request *request);
 
+    /* (optional) Called by the loop before another thread decodes a large body, which may take its turn: for what must be
+     * known before, a deadline that is nearer. */
+    void (*prepare)(struct http_request *request);
+
     unsigned sides;  /* enum http_side's; 0: HTTP_PUBLIC */
     bool runs_model; /* for the record */
     bool bare;       /* a POST or PUT needs no body, and so need not say how long it is */
@@ -142,14 +146,15 @@ enum http_outcome {
 
 /* One request's end, for counters and the access log. */
 struct http_record {
-    /* Texts are "" where the request was refused before its headers were whole, by a time limit or by the library. */
+    /* Texts are "" where the request was refused before its headers were whole, by a time limit or by the library; but what
+     * a time limit refused has an id. */
     const char *method, *path, *protocol, *user_agent, *request_id;
     const struct sockaddr *address; /* of the client */
     size_t route;                   /* its index in the table; the table's length where none was found */
     bool runs_model;                /* as its route says */
     const void *state; /* the request's; NULL where there is none, or its work may still be under way */
     enum http_outcome outcome;
-    unsigned code;
+    unsigned code; /* HTTP_CLIENT_LEFT if there was no answer yet when the client left */
     size_t body_bytes, reply_bytes;
     size_t rows;                   /* as the handlers set them; 0 where its work was given up */
     enum http_rejection rejection; /* likewise */
@@ -222,6 +227,10 @@ struct http_stats http_request_stats(const struct http_request *request);
 
 /* The work that `start` began has ended, well or not. Once for each HTTP_PENDING; any thread. */
 void http_request_complete(struct http_request *request);
+
+/* Runs, by loop_run, what has been gathered so far, without waiting for the round's end. Called by a decode that would answer
+ * HTTP_GATHERED, where there is no more room for it. */
+void http_request_run_gathered(const struct http_request *request);
 
 /* Sets gone[i] where the client of requests[i], which is pending, has closed or reset its connection. Any thread, for at most
  * some hundred at once. */

@@ -8,9 +8,12 @@
 #include "server/http_server.h"
 
 enum {
-    ACCEPT_MAX = 64,  /* connections, before others have their turn */
+    /* Connections that are accepted before others have their turn. With few of them those that wait would wait for many
+     * rounds, which are long where thousands of connections are busy. */
+    ACCEPT_MAX = 1024,
     PLACES_KEPT = 16, /* for health checks, or fewer where there are not many */
     REST_MS = 100,    /* without listening, when the system has no descriptor left */
+    EVICT_LOOKS = 16, /* connections, of which one may be silent and give its place up */
 };
 
 static size_t places_kept(size_t connections_max)
@@ -41,14 +44,59 @@ void http_forget(struct peer *peer)
     peer_free(peer);
 }
 
-/* The connection that has been silent for longest gives its place up. */
-static void evict_idle(struct http_loop *loop)
+/* The connection that has been silent for longest, and for `silent_ns` at least, gives its place up. A request that lies
+ * unread in the socket keeps it; one look at a few of the oldest is enough, since such a request is about to be read. False
+ * if this loop has none. */
+static bool evict_idle(struct http_loop *loop, int64_t silent_ns)
 {
-    struct peer *peer = loop->peers[PEER_IDLE].first;
-    while (peer && peer->verdict != PEER_KEPT)
-        peer = peer->next;
-    if (peer)
+    size_t looks = EVICT_LOOKS;
+    for (struct peer *peer = loop->peers[PEER_IDLE].first;
+         peer && looks && loop->now_ns - peer->since_ns >= silent_ns; peer = peer->next) {
+        if (peer->verdict != PEER_KEPT)
+            continue;
+        looks--;
+        if (!peer_is_silent(peer))
+            continue;
         peer_shut(peer, PEER_EVICTED);
+        return true;
+    }
+    return false;
+}
+
+/* One of this loop's, or one of each other's. */
+static void make_room(struct http_loop *loop, int64_t silent_ns)
+{
+    struct http_server *server = loop->server;
+    if (evict_idle(loop, silent_ns))
+        return;
+    for (size_t i = 0; i < server->loop_count; i++) {
+        if (&server->loops[i] == loop)
+            continue;
+        atomic_store(&server->loops[i].place_wanted, true);
+        http_loop_wake(&server->loops[i]);
+    }
+}
+
+/* Whether all places are taken, and one of them is about to become free: whoever knocks now had better wait. */
+static bool is_room_coming(const struct http_loop *loop)
+{
+    const struct http_server *server = loop->server;
+    if (atomic_load(&server->connections) < server->options.connections_max ||
+        atomic_load_explicit(&server->phase, memory_order_relaxed) >= PHASE_ENDING)
+        return false;
+    const struct peer *first = loop->peers[PEER_IDLE].first;
+    return first && first->verdict != PEER_KEPT;
+}
+
+static void turn_away(struct http_loop *loop, int fd, enum http_rejection reason, const struct error *err)
+{
+    char request_id[REQUEST_ID_NEW_LEN + 1];
+    request_id_new(request_id);
+    if (loop->server->handlers.rejected)
+        loop->server->handlers.rejected(loop->loop_state, reason);
+    http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, request_id, err);
+    shutdown(fd, SHUT_WR); /* so that the answer goes out before the reset that unread bytes would bring */
+    close(fd);
 }
 
 static void refuse(struct http_loop *loop, int fd, const char *what, size_t limit, const char *option)
@@ -56,11 +104,15 @@ static void refuse(struct http_loop *loop, int fd, const char *what, size_t limi
     struct error err;
     error_set(&err, STATUS_OVERLOADED, "%s: %zu", what, limit);
     error_hint(&err, "close connections that are not needed, or start mlpd with a larger %s", option);
-    if (loop->server->handlers.rejected)
-        loop->server->handlers.rejected(loop->loop_state, HTTP_REJECTED_CONNECTIONS);
-    http_respond_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, &err);
-    shutdown(fd, SHUT_WR); /* so that the answer goes out before the reset that unread bytes would bring */
-    close(fd);
+    turn_away(loop, fd, HTTP_REJECTED_CONNECTIONS, &err);
+}
+
+static void refuse_without_memory(struct http_loop *loop, int fd)
+{
+    struct error err;
+    error_set(&err, STATUS_NO_MEMORY, "there is no memory for a connection");
+    error_hint(&err, "connect again in a moment");
+    turn_away(loop, fd, HTTP_REJECTED_MEMORY, &err);
 }
 
 static struct http_loop *least_loaded(struct http_server *server, struct http_loop *here)
@@ -105,6 +157,8 @@ void http_accept_inbox(struct http_loop *loop)
         adopt(loop, peer);
         peer = next;
     }
+    if (atomic_exchange_explicit(&loop->place_wanted, false, memory_order_relaxed))
+        evict_idle(loop, 0);
 }
 
 static void admit(struct http_loop *loop, int fd, const struct sockaddr *address, socklen_t len, bool admin)
@@ -114,7 +168,7 @@ static void admit(struct http_loop *loop, int fd, const struct sockaddr *address
     size_t open = atomic_fetch_add(&server->connections, 1);
     bool reserved = open >= public_places(server);
     if (reserved)
-        evict_idle(loop);
+        make_room(loop, 0);
     if (open >= options->connections_max) {
         refuse(loop, fd, "all connections are taken", options->connections_max, "--connections-max");
     } else if (server->ip_limit && !ip_limit_take(server->ip_limit, address)) {
@@ -131,24 +185,26 @@ static void admit(struct http_loop *loop, int fd, const struct sockaddr *address
                 hand_over(target, peer);
             return;
         }
-        close(fd);
+        refuse_without_memory(loop, fd);
         if (server->ip_limit)
             ip_limit_give(server->ip_limit, address);
     }
     atomic_fetch_sub(&server->connections, 1);
 }
 
-/* No descriptor or memory is left: the listeners rest for a moment, since they would report the same again at once. */
+/* No descriptor or memory is left: the listeners rest for a moment, since they would report the same again at once. Whoever
+ * has only just connected has had no time yet to send something. */
 static void rest(struct http_loop *loop)
 {
-    loop->accept_at_ns = loop->now_ns + REST_MS * INT64_C(1000000);
+    const int64_t rest_ns = REST_MS * INT64_C(1000000);
+    loop->accept_at_ns = loop->now_ns + rest_ns;
     http_listen(loop, false);
-    evict_idle(loop);
+    make_room(loop, rest_ns);
 }
 
 bool http_accept(struct http_loop *loop, const struct http_listener *listener)
 {
-    for (size_t i = 0; i < ACCEPT_MAX; i++) {
+    for (size_t i = 0; i < ACCEPT_MAX && !is_room_coming(loop); i++) {
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
         int fd = accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -164,15 +220,26 @@ bool http_accept(struct http_loop *loop, const struct http_listener *listener)
     return true;
 }
 
-void http_listen(struct http_loop *loop, bool wanted)
+/* True if it went well with all. */
+static bool change_listeners(struct http_loop *loop, int operation)
 {
     const struct http_server *server = loop->server;
-    if (atomic_load_explicit(&loop->listening, memory_order_relaxed) == wanted)
-        return;
+    bool ok = true;
     for (size_t i = 0; i < server->listener_count; i++) {
         struct http_listener *listener = &server->listeners[i];
         struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = listener};
-        epoll_ctl(loop->epoll_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listener->fd, &event);
+        ok &= epoll_ctl(loop->epoll_fd, operation, listener->fd, &event) == 0;
     }
-    atomic_store(&loop->listening, wanted);
+    return ok;
+}
+
+bool http_listen(struct http_loop *loop, bool wanted)
+{
+    if (atomic_load_explicit(&loop->listening, memory_order_relaxed) == wanted)
+        return true;
+    bool listens = wanted && change_listeners(loop, EPOLL_CTL_ADD);
+    if (!listens)
+        change_listeners(loop, EPOLL_CTL_DEL);
+    atomic_store(&loop->listening, listens);
+    return listens == wanted;
 }

@@ -1,12 +1,14 @@
 #include "server/http_exchange.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/http_server.h"
 
 enum {
     KEEP_BYTES = 32 * 1024, /* of each of an exchange's buffers, from one request to the next */
-    SPARE_MAX = 256,        /* exchanges kept for later by each loop; what a flood of connections took goes back */
+    SPARE_MIN = 8,          /* exchanges kept for later by each loop, needed or not */
+    SPARE_CREDITED = 256, /* of the spare ones, those that keep their credit: others may be short of it meanwhile */
 };
 
 static void exchange_free(struct exchange *exchange)
@@ -18,6 +20,7 @@ static void exchange_free(struct exchange *exchange)
     buffer_free(&exchange->request.reply.body);
     buffer_free(&exchange->late.body);
     account_close(&exchange->account);
+    free(exchange->texts);
     free(exchange);
 }
 
@@ -38,14 +41,22 @@ static struct exchange *exchange_create(struct http_loop *loop)
     return NULL;
 }
 
+static struct exchange *pop_spare(struct exchange_pool *pool)
+{
+    struct exchange *exchange = pool->spare;
+    pool->spare = exchange->next;
+    pool->spare_count--;
+    exchange->next = NULL;
+    return exchange;
+}
+
 struct exchange *exchange_take(struct http_loop *loop)
 {
-    struct exchange *exchange = loop->pool.spare;
-    if (!exchange)
-        return exchange_create(loop);
-    loop->pool.spare = exchange->next;
-    loop->pool.spare_count--;
-    exchange->next = NULL;
+    struct exchange_pool *pool = &loop->pool;
+    struct exchange *exchange = pool->spare ? pop_spare(pool) : exchange_create(loop);
+    pool->taken += exchange != NULL;
+    if (pool->taken_most < pool->taken)
+        pool->taken_most = pool->taken;
     return exchange;
 }
 
@@ -60,6 +71,7 @@ static void exchange_clear(struct exchange *exchange)
     if (request->state && handlers->state_reset)
         handlers->state_reset(request->state);
     account_settle(&exchange->account);
+    free(exchange->texts);
     *exchange = (struct exchange){
         .request = {.body = request->body,
                     .reply = {.body = request->reply.body},
@@ -76,25 +88,33 @@ static void exchange_clear(struct exchange *exchange)
 void exchange_give_back(struct exchange *exchange)
 {
     struct exchange_pool *pool = &exchange->loop->pool;
-    if (pool->spare_count >= SPARE_MAX) {
-        exchange_free(exchange);
-        pool->flooded = true;
-        return;
-    }
     exchange_clear(exchange);
+    if (pool->spare_count >= SPARE_CREDITED)
+        account_close(&exchange->account);
     exchange->next = pool->spare;
     pool->spare = exchange;
     pool->spare_count++;
+    pool->taken--;
+}
+
+static void free_spare(struct exchange_pool *pool, size_t kept)
+{
+    while (pool->spare_count > kept)
+        exchange_free(pop_spare(pool));
+}
+
+size_t exchange_pool_shrink(struct http_loop *loop)
+{
+    struct exchange_pool *pool = &loop->pool;
+    size_t before = pool->spare_count, needed = pool->taken_most - pool->taken;
+    pool->taken_most = pool->taken;
+    free_spare(pool, needed > SPARE_MIN ? needed : SPARE_MIN);
+    return before - pool->spare_count;
 }
 
 void exchange_pool_clear(struct http_loop *loop)
 {
-    while (loop->pool.spare) {
-        struct exchange *exchange = loop->pool.spare;
-        loop->pool.spare = exchange->next;
-        exchange_free(exchange);
-    }
-    loop->pool.spare_count = 0;
+    free_spare(&loop->pool, 0);
 }
 
 void exchange_enter_pending(struct exchange *exchange)
@@ -114,6 +134,38 @@ void exchange_leave_pending(struct exchange *exchange)
         exchange->next->previous = exchange->previous;
     *(exchange->previous ? &exchange->previous->next : &pool->first_pending) = exchange->next;
     exchange->next = exchange->previous = NULL;
+}
+
+static size_t size_of_texts(const struct http_request *request)
+{
+    size_t size = strlen(request->content_type) + strlen(request->accept) + 2;
+    for (size_t i = 0; i < request->query_count; i++)
+        size += strlen(request->query[i].key) + strlen(request->query[i].value) + 2;
+    return size;
+}
+
+/* Moves a text to *at, and *at behind it. */
+static void move_text(const char **text, char **at)
+{
+    size_t size = strlen(*text) + 1;
+    memcpy(*at, *text, size);
+    *text = *at;
+    *at += size;
+}
+
+bool exchange_own_texts(struct exchange *exchange)
+{
+    struct http_request *request = &exchange->request;
+    char *at = exchange->texts = malloc(size_of_texts(request));
+    if (!at)
+        return false;
+    move_text(&request->content_type, &at);
+    move_text(&request->accept, &at);
+    for (size_t i = 0; i < request->query_count; i++) {
+        move_text(&request->query[i].key, &at);
+        move_text(&request->query[i].value, &at);
+    }
+    return true;
 }
 
 void exchange_refuse_code(struct exchange *exchange, unsigned code, const struct error *err)

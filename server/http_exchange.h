@@ -49,6 +49,7 @@ struct exchange {
     uint64_t round;                 /* in which it was gathered */
     struct http_reply late; /* what is sent once it has expired; the reply proper may be in use by the work */
     char request_id[REQUEST_ID_MAX + 1];
+    char *texts; /* of the headers, see exchange_own_texts; or NULL */
     struct account account;
     struct side_task task;
     atomic_bool decoding;             /* another thread decodes it, or is about to */
@@ -61,7 +62,7 @@ struct exchange_pool {
     struct exchange *first_pending;
     struct exchange *spare;
     size_t spare_count;
-    bool flooded; /* there were more than are kept; some have been freed since the last look */
+    size_t taken, taken_most; /* now, and since the pool was last made smaller */
 };
 
 /* NULL if out of memory. */
@@ -69,6 +70,9 @@ struct exchange *exchange_take(struct http_loop *loop);
 
 /* Its connection and its work have done with it. */
 void exchange_give_back(struct exchange *exchange);
+
+/* Frees the spare exchanges that nobody has needed since this was last called, but for a few. Returns how many. */
+size_t exchange_pool_shrink(struct http_loop *loop);
 
 /* Frees the spare exchanges. */
 void exchange_pool_clear(struct http_loop *loop);
@@ -84,6 +88,10 @@ void exchange_refuse_too_large(struct exchange *exchange, size_t body_bytes_max)
 
 /* Pays for `more` bytes of the body and makes room for them; else the exchange is refused. */
 bool exchange_reserve_body(struct exchange *exchange, size_t more);
+
+/* Makes copies of the texts that decode reads, which are the library's. It reuses their memory when the connection goes on or
+ * ends, and a connection does not wait for a thread that decodes for longer than the deadline. False if out of memory. */
+bool exchange_own_texts(struct exchange *exchange);
 
 /* What the headers tell: the route, the parameters, the body's length. Refuses what is wrong with them. */
 void exchange_read_headers(struct exchange *exchange, const char *path, const char *method, const char *protocol);

@@ -1,6 +1,7 @@
 /* The headers of a request: which route it takes, its parameters, the length of its body. All that can be refused before
  * the body has come is refused here. */
 #include <microhttpd.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,28 +16,37 @@ struct headers {
     const char *content_type, *accept, *host, *coding, *len, *encoding, *expect, *request_id, *user_agent;
 };
 
+#define KNOWN(name, field)                                      \
+    {                                                           \
+        name, sizeof(name) - 1, offsetof(struct headers, field) \
+    }
+
+static const struct {
+    const char *name;
+    size_t len;
+    size_t offset; /* of the field in struct headers */
+} known_headers[] = {
+    KNOWN(MHD_HTTP_HEADER_CONTENT_TYPE, content_type),
+    KNOWN(MHD_HTTP_HEADER_ACCEPT, accept),
+    KNOWN(MHD_HTTP_HEADER_HOST, host),
+    KNOWN(MHD_HTTP_HEADER_TRANSFER_ENCODING, coding),
+    KNOWN(MHD_HTTP_HEADER_CONTENT_LENGTH, len),
+    KNOWN(MHD_HTTP_HEADER_CONTENT_ENCODING, encoding),
+    KNOWN(MHD_HTTP_HEADER_EXPECT, expect),
+    KNOWN(MHD_HTTP_HEADER_USER_AGENT, user_agent),
+    KNOWN("x-request-id", request_id),
+};
+
 /* The first header of a name counts. */
 static enum MHD_Result note_header(void *argument, enum MHD_ValueKind kind, const char *key, const char *value)
 {
     (void)kind;
-    struct headers *headers = argument;
-    const struct {
-        const char *name;
-        const char **value;
-    } known[] = {
-        {MHD_HTTP_HEADER_CONTENT_TYPE, &headers->content_type},
-        {MHD_HTTP_HEADER_ACCEPT, &headers->accept},
-        {MHD_HTTP_HEADER_HOST, &headers->host},
-        {MHD_HTTP_HEADER_TRANSFER_ENCODING, &headers->coding},
-        {MHD_HTTP_HEADER_CONTENT_LENGTH, &headers->len},
-        {MHD_HTTP_HEADER_CONTENT_ENCODING, &headers->encoding},
-        {MHD_HTTP_HEADER_EXPECT, &headers->expect},
-        {MHD_HTTP_HEADER_USER_AGENT, &headers->user_agent},
-        {"x-request-id", &headers->request_id},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!*known[i].value && strcasecmp(key, known[i].name) == 0)
-            *known[i].value = value ? value : "";
+    size_t len = strlen(key);
+    for (size_t i = 0; i < sizeof known_headers / sizeof *known_headers; i++) {
+        const char **field = (const char **)((char *)argument + known_headers[i].offset);
+        if (len == known_headers[i].len && !*field && strcasecmp(key, known_headers[i].name) == 0)
+            *field = value ? value : "";
+    }
     return MHD_YES;
 }
 

@@ -10,6 +10,7 @@
  */
 #include <malloc.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -25,8 +26,12 @@ enum {
     WAIT_PENDING_MS = 5, /* while requests are pending: a deadline is met as exactly as this */
     WAIT_ENDING_MS = 20, /* and while the end is waited for */
     GRACE_MS = 200,      /* at the end, for the next request of a connection that is kept alive */
-    LOOK_MS = 1,         /* a loop that always has work looks at its own epoll as often as this */
-    TICK_MS = 500,       /* between two looks for clients that have gone */
+    LOOK_MS = 1,      /* a loop that always has work looks at its own epoll, and at deadlines, as often as this */
+    REST_MS = 1,      /* between two rounds while the queue is full */
+    FULL_MS = 20,     /* for so long after a refusal it counts as full */
+    TICK_MS = 500,    /* between two looks for clients that have gone */
+    FLOOD = 256,      /* connections of which there are fewer at once: their memory is given back, */
+    FLOOD_SPARE = 16, /* or exchanges that nobody has needed lately */
     EVENTS_MAX = 32,
 };
 
@@ -50,7 +55,7 @@ static void refuse_slow(struct peer *peer)
     error_set(&err, STATUS_INVALID, "the request was not whole %lld s after its first byte",
               (long long)(peer->loop->server->options.read_timeout_ns / (1000 * MS)));
     error_hint(&err, "send it faster or in smaller pieces, or start mlpd with a longer --read-timeout-s");
-    http_respond_raw(peer->fd, MHD_HTTP_REQUEST_TIMEOUT, &err);
+    http_refuse_raw(peer, MHD_HTTP_REQUEST_TIMEOUT, PEER_TOO_SLOW, &err);
     peer_shut(peer, PEER_TOO_SLOW);
 }
 
@@ -83,11 +88,9 @@ static void close_gone(struct http_loop *loop)
 static void close_idle(struct http_loop *loop)
 {
     for (struct peer *peer = loop->peers[PEER_IDLE].first; peer && loop->now_ns - peer->since_ns >= GRACE_MS * MS;
-         peer = peer->next) {
-        char byte;
-        if (peer->verdict == PEER_KEPT && recvfrom(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0)
+         peer = peer->next)
+        if (peer->verdict == PEER_KEPT && peer_is_silent(peer))
             peer_shut(peer, PEER_EVICTED);
-    }
 }
 
 static void close_all(struct http_loop *loop)
@@ -98,12 +101,29 @@ static void close_all(struct http_loop *loop)
                 peer_shut(peer, PEER_ABANDONED);
 }
 
+/* After a flood. Freed pieces lie between others, where free alone leaves them to the process. */
+static void give_back_memory(struct http_loop *loop)
+{
+    size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
+    if (exchange_pool_shrink(loop) < FLOOD_SPARE && loop->connections_most < connections + FLOOD)
+        return;
+    malloc_trim(0);
+    loop->connections_most = connections;
+}
+
 static void look_for_the_gone(struct http_loop *loop)
 {
     close_gone(loop);
-    if (loop->pool.flooded)
-        malloc_trim(0); /* the freed pieces lie between others, where free alone leaves them to the process */
-    loop->pool.flooded = false;
+    give_back_memory(loop);
+}
+
+/* As many requests may be pending as the queue holds, so not all of them are looked at in each of many short rounds. */
+static void expire(struct http_loop *loop)
+{
+    if (loop->now_ns - loop->expired_ns < LOOK_MS * MS && phase_of(loop) < PHASE_ABANDONED)
+        return;
+    loop->expired_ns = loop->now_ns;
+    http_expire_pending(loop);
 }
 
 static void keep_time(struct http_loop *loop)
@@ -116,7 +136,7 @@ static void keep_time(struct http_loop *loop)
     close_overdue(loop, PEER_READING, options->read_timeout_ns);
     close_overdue(loop, PEER_IDLE, options->idle_timeout_ns);
     close_overdue(loop, PEER_ANSWERING, options->idle_timeout_ns);
-    http_expire_pending(loop);
+    expire(loop);
     if (loop->accept_at_ns && loop->now_ns >= loop->accept_at_ns)
         loop->accept_at_ns = 0;
 }
@@ -164,10 +184,21 @@ static void forget_wake(struct http_loop *loop)
         atomic_store(&loop->waking, false);
 }
 
+/* The queue was full a moment ago: part of what comes will be refused, and the rest waits behind a full queue. Each of them by
+ * itself would take the processor from a worker twice; some together cost half. An end of work, which makes room, ends the
+ * rest. */
+static void rest_while_full(struct http_loop *loop)
+{
+    struct pollfd wake = {.fd = loop->wake_fd, .events = POLLIN};
+    if (loop->now_ns < loop->refused_ns + FULL_MS * MS)
+        poll(&wake, 1, REST_MS);
+}
+
 /* Waits for something to do. The flag of the wake-up falls before the loop looks for what it was woken for. */
 static void wait_for_work(struct http_loop *loop)
 {
     struct epoll_event events[EVENTS_MAX];
+    rest_while_full(loop);
     int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, wait_ms(loop));
     loop->now_ns = loop->polled_ns = clock_now_ns();
     for (int i = 0; i < count; i++) {
@@ -178,25 +209,24 @@ static void wait_for_work(struct http_loop *loop)
     }
 }
 
-/* Runs the library, and what it gathers. While there is always more, the loop's own epoll has its turn too. */
+/* Runs the library, and what it gathers. While there is always more, the loop's own epoll has its turn too: the library, whose
+ * time-out is 0 then, sends what has just been computed when it is run next. */
 static void serve(struct http_loop *loop)
 {
-    const struct http_handlers *handlers = &loop->server->handlers;
     do {
         MHD_run(loop->daemon);
         if (!loop->gathered)
             return;
-        handlers->loop_run(loop->loop_state);
-        http_finish_round(loop);
+        http_run_gathered(loop);
         loop->now_ns = clock_now_ns();
     } while (loop->now_ns - loop->polled_ns < LOOK_MS * MS);
-    MHD_run(loop->daemon);
 }
 
 static void *loop_main(void *argument)
 {
     struct http_loop *loop = argument;
     while (phase_of(loop) < PHASE_ENDED) {
+        atomic_store(&loop->phase_seen, atomic_load(&loop->server->phase));
         wait_for_work(loop);
         atomic_store_explicit(&loop->looked_ns, loop->now_ns, memory_order_relaxed);
         http_accept_inbox(loop);
@@ -231,8 +261,7 @@ bool http_loop_prepare(struct http_server *server, struct http_loop *loop)
     if (!loop->daemon || !watch(loop, loop->wake_fd, loop) ||
         !watch(loop, MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, NULL))
         return false;
-    http_listen(loop, true);
-    return true;
+    return http_listen(loop, true);
 }
 
 bool http_loop_start(struct http_loop *loop)

@@ -60,6 +60,9 @@ void peer_adopt(struct peer *peer, struct http_loop *loop)
     peer->since_ns = loop->now_ns;
     list_append(&loop->peers[PEER_IDLE], peer);
     add(&loop->connections, 1);
+    size_t connections = atomic_load_explicit(&loop->connections, memory_order_relaxed);
+    if (loop->connections_most < connections)
+        loop->connections_most = connections;
     peer_table_enter(peer);
 }
 
@@ -74,6 +77,12 @@ void peer_move(struct peer *peer, enum peer_state state)
     peer->state = state;
     peer->since_ns = loop->now_ns;
     list_append(&loop->peers[state], peer);
+}
+
+bool peer_is_silent(const struct peer *peer)
+{
+    char byte;
+    return recvfrom(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0;
 }
 
 void peer_shut(struct peer *peer, enum peer_verdict verdict)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "server/request_id.h"
 #include "server/wire.h"
 
 struct exchange;
@@ -38,12 +39,13 @@ struct peer {
     enum peer_verdict verdict;
     unsigned refusal_code; /* of PEER_REFUSED, whose answer went out past libmicrohttpd */
     enum peer_state state;
-    int64_t since_ns;          /* when it came into its state */
-    int64_t began_ns;          /* when the first byte of its request came */
-    struct wire wire;          /* its bytes, as they came */
-    uint64_t requests;         /* whose headers libmicrohttpd has shown */
-    uint64_t answered;         /* of them, that have ended */
-    struct exchange *exchange; /* of the request under way, once its headers have come; or NULL */
+    int64_t since_ns;                        /* when it came into its state */
+    int64_t began_ns;                        /* when the first byte of its request came */
+    struct wire wire;                        /* its bytes, as they came */
+    uint64_t requests;                       /* whose headers libmicrohttpd has shown */
+    uint64_t answered;                       /* of them, that have ended */
+    struct exchange *exchange;               /* of the request under way, once its headers have come; or NULL */
+    char request_id[REQUEST_ID_NEW_LEN + 1]; /* of a request that was refused before; else "" */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -80,6 +82,9 @@ void peer_adopt(struct peer *peer, struct http_loop *loop);
 
 /* Puts it at the end of the state's list, as of the loop's now. */
 void peer_move(struct peer *peer, enum peer_state state);
+
+/* Whether nothing lies in the socket that has not been read: no request has begun that was not seen yet. */
+bool peer_is_silent(const struct peer *peer);
 
 /* Shuts the socket down, which libmicrohttpd then sees. */
 void peer_shut(struct peer *peer, enum peer_verdict verdict);

@@ -39,11 +39,11 @@ void http_record_end(struct peer *peer, const struct exchange *exchange, enum ht
         .path = "",
         .protocol = "",
         .user_agent = "",
-        .request_id = "",
+        .request_id = peer->request_id,
         .address = &peer->address.any,
         .route = loop->server->route_count,
         .outcome = outcome,
-        .code = code,
+        .code = outcome == HTTP_GONE && !code ? HTTP_CLIENT_LEFT : code,
         .began_ns = peer->began_ns,
         .ended_ns = clock_now_ns(),
     };

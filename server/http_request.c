@@ -2,7 +2,7 @@
  *
  *   first, with the headers:  take an exchange from the pool, find the route, refuse what is known to be wrong
  *   then, for each piece:     append it to the body, or throw it away when the request is refused
- *   then, the body whole:     decode; short work is gathered, for longer work the connection is suspended
+ *   then, the body whole:     decode; short work is gathered, longer work is begun and the connection suspended
  *   then, the work done:      encode and send
  *
  * A refusal is sent when the body has been read and thrown away, since most clients read nothing before they have sent
@@ -10,7 +10,7 @@
  *
  * A handler that returns without a reply is called again in the library's next run ("try again next time", its
  * connection.c says); that is how gathered requests wait, for as long as it takes to run what the round has gathered. For
- * whatever may take longer the connection is suspended, only here, and before anybody who could end the work knows of it.
+ * whatever may take longer the connection is suspended, only here, and resumed by the same thread in a later round.
  */
 #include <assert.h>
 #include <microhttpd.h>
@@ -134,19 +134,79 @@ static void decode_in_slow_lane(struct side_task *task)
     enum http_progress progress = decode(exchange);
     assert(progress != HTTP_GATHERED);
     atomic_store(&exchange->decoding, false);
-    if (progress == HTTP_PENDING)
+    if (progress == HTTP_PENDING && !atomic_load(&exchange->unwanted))
         exchange->route->start(request);
     else
         http_request_complete(request);
 }
 
-static void suspend(struct exchange *exchange)
+/* Its work has ended. */
+static enum MHD_Result reply_to(struct exchange *exchange)
+{
+    struct http_request *request = &exchange->request;
+    if (!request->reply.code) {
+        int64_t began_ns = clock_now_ns();
+        exchange->route->encode(request);
+        request->timing.encode_ns = clock_now_ns() - began_ns;
+    }
+    return http_respond(exchange);
+}
+
+static void expect_end(struct exchange *exchange)
 {
     exchange->stage = STAGE_PENDING;
     exchange->outstanding = true;
     atomic_fetch_add(&exchange->loop->outstanding, 1);
+}
+
+static void suspend(struct exchange *exchange)
+{
     exchange_enter_pending(exchange);
     MHD_suspend_connection(exchange->connection);
+}
+
+/* The exchange whose `start` this thread is in. Work that ends in there, mostly because the queue is full, ends without the
+ * connection being suspended and resumed: a refusal costs as little as it can, and is not sent a round later. */
+static _Thread_local struct exchange *starting;
+
+/* Work that has begun elsewhere may be over by now, but its end is seen by this thread alone, in a later round; so the
+ * connection may be suspended after it has begun. */
+static enum MHD_Result start(struct exchange *exchange)
+{
+    expect_end(exchange);
+    starting = exchange;
+    exchange->route->start(&exchange->request);
+    bool has_ended = !starting;
+    starting = NULL;
+    if (!has_ended) {
+        suspend(exchange);
+        return MHD_YES;
+    }
+    exchange->outstanding = false;
+    atomic_fetch_sub(&exchange->loop->outstanding, 1);
+    if (exchange->request.rejection == HTTP_REJECTED_QUEUE_FULL)
+        exchange->loop->refused_ns = exchange->loop->now_ns;
+    exchange->stage = STAGE_COMPLETE;
+    return reply_to(exchange);
+}
+
+static enum MHD_Result hand_to_slow_lane(struct exchange *exchange)
+{
+    if (!exchange_own_texts(exchange)) {
+        struct error err;
+        error_set(&err, STATUS_NO_MEMORY, "there is no memory for the request");
+        error_hint(&err, "send it again in a moment");
+        exchange_refuse(exchange, &err);
+        return http_respond(exchange);
+    }
+    if (exchange->route->prepare)
+        exchange->route->prepare(&exchange->request);
+    exchange->task.run = decode_in_slow_lane;
+    atomic_store(&exchange->decoding, true);
+    expect_end(exchange);
+    suspend(exchange);
+    side_thread_push(exchange->loop->server->slow_lane, &exchange->task);
+    return MHD_YES;
 }
 
 static enum MHD_Result refuse_abandoned(struct exchange *exchange)
@@ -171,13 +231,8 @@ static enum MHD_Result act(struct exchange *exchange)
                           memory_order_relaxed);
     peer_move(exchange->peer, PEER_WORKING);
     request->on_loop = !is_slow(exchange);
-    if (!request->on_loop) {
-        exchange->task.run = decode_in_slow_lane;
-        atomic_store(&exchange->decoding, true);
-        suspend(exchange);
-        side_thread_push(loop->server->slow_lane, &exchange->task);
-        return MHD_YES;
-    }
+    if (!request->on_loop)
+        return hand_to_slow_lane(exchange);
     switch (decode(exchange)) {
     case HTTP_ANSWERED: return http_respond(exchange);
     case HTTP_GATHERED:
@@ -187,15 +242,12 @@ static enum MHD_Result act(struct exchange *exchange)
         return MHD_YES;
     case HTTP_PENDING: break;
     }
-    suspend(exchange);
-    exchange->route->start(request);
-    return MHD_YES;
+    return start(exchange);
 }
 
 /* The last call of the library before the reply, made again until there is one. */
 static enum MHD_Result proceed(struct exchange *exchange)
 {
-    struct http_request *request = &exchange->request;
     if (exchange->refused)
         return http_respond(exchange);
     switch (exchange->stage) {
@@ -208,12 +260,7 @@ static enum MHD_Result proceed(struct exchange *exchange)
     case STAGE_EXPIRED: return http_respond(exchange);
     case STAGE_COMPLETE: break;
     }
-    if (!request->reply.code) {
-        int64_t began_ns = clock_now_ns();
-        exchange->route->encode(request);
-        request->timing.encode_ns = clock_now_ns() - began_ns;
-    }
-    return http_respond(exchange);
+    return reply_to(exchange);
 }
 
 static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *connection, const char *path,
@@ -224,7 +271,7 @@ static enum MHD_Result begin(struct http_loop *loop, struct MHD_Connection *conn
     if (peer->state == PEER_IDLE)
         http_request_began(peer); /* it came in one piece with the request before */
     if (!exchange)
-        return MHD_NO;
+        return http_respond_no_memory(peer);
     exchange->connection = connection;
     exchange->peer = peer;
     exchange->fd = peer->fd;
@@ -306,7 +353,7 @@ static void on_closed(struct peer *peer)
         else if (peer->verdict == PEER_ABANDONED)
             http_record_end(peer, NULL, HTTP_DROPPED, 0);
         else
-            http_record_end(peer, NULL, peer->gone ? HTTP_GONE : HTTP_DONE, MHD_HTTP_BAD_REQUEST);
+            http_record_end(peer, NULL, peer->gone ? HTTP_GONE : HTTP_DONE, peer->gone ? 0 : MHD_HTTP_BAD_REQUEST);
     }
     http_forget(peer);
 }
@@ -359,6 +406,10 @@ void http_request_complete(struct http_request *request)
 {
     struct exchange *exchange = (struct exchange *)request;
     struct http_loop *loop = exchange->loop;
+    if (exchange == starting) {
+        starting = NULL;
+        return;
+    }
     exchange->next_completed = atomic_load_explicit(&loop->completed, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&loop->completed, &exchange->next_completed, exchange,
                                                   memory_order_release, memory_order_relaxed))
@@ -396,10 +447,16 @@ void http_take_completed(struct http_loop *loop)
     }
 }
 
-void http_finish_round(struct http_loop *loop)
+void http_run_gathered(struct http_loop *loop)
 {
+    loop->server->handlers.loop_run(loop->loop_state);
     loop->round++;
     loop->gathered = 0;
+}
+
+void http_request_run_gathered(const struct http_request *request)
+{
+    http_run_gathered(((const struct exchange *)request)->loop);
 }
 
 static void write_late(struct exchange *exchange, unsigned code)

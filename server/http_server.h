@@ -30,6 +30,9 @@ struct http_listener {
     const char *unix_path; /* in `url`, to be removed at the end; NULL for others */
 };
 
+/* What one thread writes often lies apart from what others read: processors fetch lines of 64 bytes in pairs. */
+enum { CACHE_LINES = 128 };
+
 /* SERVING, then DRAINING, then ENDING; ABANDONED gives up what is left. */
 enum http_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_ENDING, PHASE_ABANDONED, PHASE_ENDED };
 
@@ -44,8 +47,12 @@ struct http_loop {
 
     int64_t now_ns;       /* as this round began */
     int64_t polled_ns;    /* when the loop last looked at its own epoll */
-    int64_t ticked_ns;    /* when it last looked after the time limits */
+    int64_t ticked_ns;    /* when it last looked for clients that have gone */
+    int64_t expired_ns;   /* when it last looked for pending requests that have expired */
     int64_t accept_at_ns; /* when it listens again, after the system had no descriptor left; 0: it listens */
+
+    int64_t refused_ns;      /* when the queue last had no room for a request; 0: never */
+    size_t connections_most; /* since memory was last given back */
 
     struct peer *adopting;               /* that is being handed to libmicrohttpd */
     struct peer_list peers[PEER_STATES]; /* by state, those longest in it first */
@@ -54,18 +61,22 @@ struct http_loop {
     size_t gathered; /* exchanges that wait for this round's end */
 
     /* From other threads. */
-    _Alignas(64) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
+    _Alignas(CACHE_LINES) _Atomic(struct exchange *) completed; /* a stack of those whose work has ended */
     atomic_bool waking;         /* wake_fd was written since the loop last looked: once is enough */
+    atomic_bool place_wanted;   /* another loop has no idle connection whose place it could take */
     pthread_mutex_t inbox_lock; /* guards inbox */
     struct peer *inbox;         /* connections that another loop has accepted for this one */
 
     /* Read by other threads. */
-    _Alignas(64) atomic_size_t connections;
+    _Alignas(CACHE_LINES) atomic_size_t connections;
     atomic_size_t in_flight;
     atomic_size_t lost;
     atomic_size_t outstanding; /* exchanges whose work is under way */
     _Atomic int64_t looked_ns; /* when its round began */
     atomic_bool listening;     /* the listeners are in epoll_fd */
+
+    /* As its round began: what an earlier phase allows is not begun any more. */
+    _Atomic enum http_phase phase_seen;
 };
 
 struct http_server {
@@ -78,10 +89,12 @@ struct http_server {
     struct http_loop *loops;
     size_t loop_count;
     struct side_thread *slow_lane;
-    struct budget budget;
     struct ip_limit *ip_limit; /* NULL without --connections-per-ip */
     _Atomic enum http_phase phase;
-    atomic_size_t connections; /* of all loops: the limit is on their sum */
+
+    /* Written by all loops; what is above is read for each request. */
+    _Alignas(CACHE_LINES) struct budget budget;
+    _Alignas(CACHE_LINES) atomic_size_t connections; /* of all loops: the limit is on their sum */
 };
 
 /* ---- http_loop.c ---- */
@@ -104,7 +117,7 @@ void http_loop_wake(struct http_loop *loop);
  * more. */
 bool http_accept(struct http_loop *loop, const struct http_listener *listener);
 
-/* Takes the connections that other loops have left in the inbox. */
+/* Takes the connections that other loops have left in the inbox, and makes room if one of them has asked for it. */
 void http_accept_inbox(struct http_loop *loop);
 
 /* Whether the peer need not have a place that is kept for health checks; then it has one of the others. */
@@ -113,8 +126,8 @@ bool http_has_place(struct peer *peer);
 /* The connection has ended: its place is free, and the peer is freed. */
 void http_forget(struct peer *peer);
 
-/* Puts the listeners into the loop's epoll, or takes them out. */
-void http_listen(struct http_loop *loop, bool wanted);
+/* Puts the listeners into the loop's epoll, or takes them out. False if they could not all be put in: then none is. */
+bool http_listen(struct http_loop *loop, bool wanted);
 
 /* ---- http_request.c ---- */
 
@@ -127,8 +140,8 @@ void http_request_began(struct peer *peer);
 /* Takes the exchanges whose work other threads have ended. */
 void http_take_completed(struct http_loop *loop);
 
-/* The gathered work has been done. */
-void http_finish_round(struct http_loop *loop);
+/* Runs the gathered work, whose requests may go on then. */
+void http_run_gathered(struct http_loop *loop);
 
 /* Answers what is pending and whose deadline has passed, and gives up what is pending and whose client has gone; all that is
  * pending in PHASE_ABANDONED. */
@@ -144,9 +157,16 @@ void http_refuse_fault(struct peer *peer);
 /* Queues the exchange's reply, or the late one if it has expired: MHD_YES, or MHD_NO, which closes the connection. */
 int http_respond(struct exchange *exchange);
 
+/* Sends a 503 past libmicrohttpd, which has no memory for the request, or there is none for the request's exchange. Returns
+ * MHD_NO, with which the handler closes the connection. */
+int http_respond_no_memory(struct peer *peer);
+
+/* Answers the peer's request, of which not all has been read, past libmicrohttpd; the verdict says why. */
+void http_refuse_raw(struct peer *peer, unsigned code, enum peer_verdict verdict, const struct error *err);
+
 /* Sends a whole answer past libmicrohttpd, to a client of which no request has been read whole, as far as the socket takes
  * it. */
-void http_respond_raw(int fd, unsigned code, const struct error *err);
+void http_respond_raw(int fd, unsigned code, const char *request_id, const struct error *err);
 
 /* ---- http_record.c ---- */
 

@@ -61,9 +61,7 @@ void peer_table_remove(struct peer *peer)
 
 static void refuse(struct peer *peer, unsigned code, const struct error *err)
 {
-    http_respond_raw(peer->fd, code, err);
-    peer->verdict = PEER_REFUSED;
-    peer->refusal_code = code;
+    http_refuse_raw(peer, code, PEER_REFUSED, err);
     shutdown(peer->fd, SHUT_WR);
 }
 
@@ -128,6 +126,7 @@ static ssize_t discard(int fd, void *data, size_t len)
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's are reserved names. */
 ssize_t recv(int fd, void *data, size_t len, int flags)
 {
     struct peer *peer = peer_find(fd);

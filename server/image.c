@@ -153,9 +153,18 @@ static void gray_in_place(uint8_t *pixels, size_t count, size_t channels)
     }
 }
 
-/* The file's pixels in gray at its own size, to be freed with image_stb_free. */
-static enum status read_stb_gray(const struct image_file *file, const struct image_header *header,
-                                 uint8_t **ret_gray, struct error *err)
+/* One channel of `count` pixels, alpha over black; a gray picture's is the same for each. */
+static void take_channel(const uint8_t *pixels, size_t count, size_t channels, size_t channel, uint8_t *ret_plane)
+{
+    const size_t at = channels < 3 ? 0 : channel;
+    const bool alpha = channels == 2 || channels == 4;
+    for (size_t i = 0; i < count; i++, pixels += channels)
+        ret_plane[i] = alpha ? (uint8_t)over_black(pixels[at], pixels[channels - 1]) : pixels[at];
+}
+
+/* The file's pixels at its own size, to be freed with image_stb_free. */
+static enum status read_stb(const struct image_file *file, const struct image_header *header, uint8_t **ret_pixels,
+                            size_t *ret_channels, struct error *err)
 {
     struct image_file whole = *file;
     uint8_t *padded = NULL;
@@ -164,48 +173,98 @@ static enum status read_stb_gray(const struct image_file *file, const struct ima
         if (!padded)
             return error_set(err, STATUS_NO_MEMORY, "out of memory for a PNG of %zu bytes", file->len);
     }
-    size_t channels = 0;
-    enum status status = image_stb_read(&whole, header, ret_gray, &channels, err);
-    if (status == STATUS_OK)
-        gray_in_place(*ret_gray, header->width * header->height, channels);
+    enum status status = image_stb_read(&whole, header, ret_pixels, ret_channels, err);
     free(padded);
     return status;
 }
 
-static enum status fit(const uint8_t *gray, const struct image_header *header, const struct image_options *options,
-                       uint8_t *ret_gray, struct error *err)
+static enum status fit(const uint8_t *plane, const struct image_header *header, const struct image_options *options,
+                       uint8_t *ret_plane, struct error *err)
 {
     if (header->width == options->width && header->height == options->height) {
-        memcpy(ret_gray, gray, header->width * header->height);
+        memcpy(ret_plane, plane, header->width * header->height);
         return STATUS_OK;
     }
-    return image_resize_gray(gray, header->width, header->height, ret_gray, options->width, options->height, err);
+    return image_resize_gray(plane, header->width, header->height, ret_plane, options->width, options->height, err);
+}
+
+/* A picture before it has its size: what stb_image gave, or a PNM's samples in the file. */
+struct pixels {
+    const struct image_file *file;
+    const struct image_header *header;
+    uint8_t *data; /* NULL: a PNM's */
+    size_t channels;
+};
+
+/* Gray overwrites what stb_image gave: a channel needs a copy. */
+static void make_plane(const struct pixels *pixels, bool colour, size_t channel, uint8_t *plane)
+{
+    const size_t count = pixels->header->width * pixels->header->height;
+    if (!pixels->data && colour)
+        image_pnm_channel(pixels->file, pixels->header, channel, plane, count);
+    else if (!pixels->data)
+        image_pnm_gray(pixels->file, pixels->header, plane, count);
+    else if (colour)
+        take_channel(pixels->data, count, pixels->channels, channel, plane);
+    else
+        gray_in_place(plane, count, pixels->channels);
+}
+
+/* Each plane by itself, through one that has the picture's own size. */
+static enum status fit_planes(const struct pixels *pixels, const struct image_options *options, uint8_t *plane,
+                              uint8_t *ret_row, struct error *err)
+{
+    const size_t result = options->width * options->height;
+    enum status status = STATUS_OK;
+    for (size_t c = 0; status == STATUS_OK && c < (options->colour ? 3 : 1); c++) {
+        make_plane(pixels, options->colour, c, plane);
+        status = fit(plane, pixels->header, options, ret_row + c * result, err);
+    }
+    return status;
 }
 
 static enum status decode_stb(const struct image_file *file, const struct image_header *header,
-                              const struct image_options *options, uint8_t *ret_gray, struct error *err)
+                              const struct image_options *options, uint8_t *ret_row, struct error *err)
 {
-    uint8_t *gray = NULL;
-    enum status status = read_stb_gray(file, header, &gray, err);
-    assert(status != STATUS_OK || gray);
-    if (status == STATUS_OK)
-        status = fit(gray, header, options, ret_gray, err);
-    image_stb_free(gray);
+    struct pixels pixels = {.file = file, .header = header};
+    enum status status = read_stb(file, header, &pixels.data, &pixels.channels, err);
+    if (status != STATUS_OK)
+        return status;
+    assert(pixels.data);
+    uint8_t *copy = options->colour ? malloc(header->width * header->height) : NULL;
+    if (options->colour && !copy)
+        status = error_set(err, STATUS_NO_MEMORY, "out of memory for a channel of %zux%zu", header->width,
+                           header->height);
+    else
+        status = fit_planes(&pixels, options, copy ? copy : pixels.data, ret_row, err);
+    free(copy);
+    image_stb_free(pixels.data);
     return status;
 }
 
 static enum status decode_pnm(const struct image_file *file, const struct image_header *header,
-                              const struct image_options *options, uint8_t *ret_gray, struct error *err)
+                              const struct image_options *options, uint8_t *ret_row, struct error *err)
 {
-    size_t count = header->width * header->height;
-    uint8_t *gray = malloc(count);
-    if (!gray)
+    const struct pixels pixels = {.file = file, .header = header};
+    uint8_t *plane = malloc(header->width * header->height);
+    if (!plane)
         return error_set(err, STATUS_NO_MEMORY, "out of memory for a PNM of %zux%zu", header->width,
                          header->height);
-    image_pnm_gray(file, header, gray, count);
-    enum status status = fit(gray, header, options, ret_gray, err);
-    free(gray);
+    enum status status = fit_planes(&pixels, options, plane, ret_row, err);
+    free(plane);
     return status;
+}
+
+/* The short way, for a PNG of gray that needs no resize. */
+static bool read_png_gray(const struct image_file *file, const struct image_header *header,
+                          const struct image_options *options, uint8_t *ret_row)
+{
+    const size_t count = header->width * header->height;
+    if (!image_png_read_gray(file, header, ret_row))
+        return false;
+    for (size_t c = 1; options->colour && c < 3; c++)
+        memcpy(ret_row + c * count, ret_row, count);
+    return true;
 }
 
 static enum status refuse_size(const struct image_file *file, const struct image_header *header,
@@ -217,27 +276,27 @@ static enum status refuse_size(const struct image_file *file, const struct image
     return STATUS_INVALID;
 }
 
-static void invert(uint8_t *gray, size_t count)
+static void invert(uint8_t *row, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        gray[i] = (uint8_t)(255 - gray[i]);
+        row[i] = (uint8_t)(255 - row[i]);
 }
 
 static enum status decode(const struct image_file *file, const struct image_header *header,
-                          const struct image_options *options, uint8_t *ret_gray, struct error *err)
+                          const struct image_options *options, uint8_t *ret_row, struct error *err)
 {
-    /* What stb_image may hold, and a gray copy; a PNM has none of the first. */
+    /* What stb_image may hold, and a plane; a PNM has none of the first. */
     size_t bytes = header->budget_bytes + header->width * header->height;
     enum status status = account_pay(options->account, bytes, err);
     if (status != STATUS_OK)
         return status;
-    status = file->format == IMAGE_PNM ? decode_pnm(file, header, options, ret_gray, err)
-                                       : decode_stb(file, header, options, ret_gray, err);
+    status = file->format == IMAGE_PNM ? decode_pnm(file, header, options, ret_row, err)
+                                       : decode_stb(file, header, options, ret_row, err);
     account_refund(options->account, bytes);
     return status;
 }
 
-enum status image_decode(const void *data, size_t len, const struct image_options *options, uint8_t *ret_gray,
+enum status image_decode(const void *data, size_t len, const struct image_options *options, uint8_t *ret_row,
                          struct image_info *ret_info, struct error *err)
 {
     struct image_file file = {image_sniff(data, len), data, len, options->pixels_max};
@@ -248,12 +307,12 @@ enum status image_decode(const void *data, size_t len, const struct image_option
     bool resized = header.width != options->width || header.height != options->height;
     if (resized && options->refuse_resize)
         return refuse_size(&file, &header, options, err);
-    if (resized || !image_png_read_gray(&file, &header, ret_gray))
-        status = decode(&file, &header, options, ret_gray, err);
+    if (resized || !read_png_gray(&file, &header, options, ret_row))
+        status = decode(&file, &header, options, ret_row, err);
     if (status != STATUS_OK)
         return status;
     if (options->invert)
-        invert(ret_gray, options->width * options->height);
+        invert(ret_row, options->width * options->height * (options->colour ? 3 : 1));
     *ret_info = (struct image_info){.width = header.width, .height = header.height, .resized = resized};
     return STATUS_OK;
 }

@@ -82,6 +82,10 @@ void image_stb_free(uint8_t *pixels);
 void image_pnm_gray(const struct image_file *file, const struct image_header *header, uint8_t *ret_gray,
                     size_t count);
 
+/* The same for one channel of them: 0 is red, 1 green, 2 blue. A gray PNM has the same in each. */
+void image_pnm_channel(const struct image_file *file, const struct image_header *header, size_t channel,
+                       uint8_t *ret_plane, size_t count);
+
 /* ITU-R 601 luma with Pillow's weights: sixteen bits of fraction, rounded. */
 static inline uint8_t image_luma(uint32_t red, uint32_t green, uint32_t blue)
 {

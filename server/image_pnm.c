@@ -106,3 +106,12 @@ void image_pnm_gray(const struct image_file *file, const struct image_header *he
                                      sample_at(samples, 3 * i + 2, white));
     }
 }
+
+void image_pnm_channel(const struct image_file *file, const struct image_header *header, size_t channel,
+                       uint8_t *ret_plane, size_t count)
+{
+    const uint8_t *samples = file->data + header->samples_at;
+    const size_t pixel = header->samples_pixel, at = pixel == 1 ? 0 : channel;
+    for (size_t i = 0; i < count; i++)
+        ret_plane[i] = sample_at(samples, pixel * i + at, header->sample_max);
+}

@@ -20,7 +20,7 @@ enum body_kind { BODY_MULTIPART, BODY_PICTURE, BODY_NPY, BODY_RAW, BODY_JSON };
 struct input_scratch {
     const struct model *model;
     const struct input_options *options; /* while input_read runs */
-    uint8_t *pixels;                     /* one picture, (height, width) */
+    uint8_t *pixels;                     /* one picture, a row of it */
     size_t pixels_capacity;              /* bytes */
     struct picture_size *sizes;          /* (rows_max), or NULL until a picture is resized */
     struct json_tensor json;
@@ -49,15 +49,29 @@ static bool is_picture_shape(const struct model *model, const size_t *shape)
     return model->width && shape[0] == model->height && shape[1] == model->width;
 }
 
-/* Whether a tensor of this shape is rows of the model: (height, width) and (features) without a batch axis,
- * (N, height, width), (N, features) and (N, 1, height, width) with one. */
+static size_t channels_of(const struct model *model)
+{
+    return model->channels > 1 ? model->channels : 1;
+}
+
+/* (channels, height, width), as torch has them. */
+static bool is_planes_shape(const struct model *model, const size_t *shape)
+{
+    return shape[0] == channels_of(model) && is_picture_shape(model, shape + 1);
+}
+
+/* Whether a tensor of this shape is rows of the model: (features) and (height, width), or (channels, height, width) if there
+ * are several channels, without a batch axis; (N, features), (N, height, width) for one channel, and (N, channels, height,
+ * width) with one. Channels behind the width are refused: where all sizes are equal nothing would tell them apart. */
 static bool rows_of_shape(const struct model *model, const size_t *shape, size_t dims, size_t *ret_count,
                           bool *ret_batched)
 {
-    bool single = (dims == 1 && shape[0] == model->in_features) || (dims == 2 && is_picture_shape(model, shape));
+    bool gray = channels_of(model) == 1;
+    bool single = (dims == 1 && shape[0] == model->in_features) ||
+                  (gray ? dims == 2 && is_picture_shape(model, shape) : dims == 3 && is_planes_shape(model, shape));
     bool batched = (dims == 2 && shape[1] == model->in_features) ||
-                   (dims == 3 && is_picture_shape(model, shape + 1)) ||
-                   (dims == 4 && shape[1] == 1 && is_picture_shape(model, shape + 2));
+                   (dims == 3 && gray && is_picture_shape(model, shape + 1)) ||
+                   (dims == 4 && is_planes_shape(model, shape + 1));
     if (!single && !batched)
         return false;
     *ret_batched = !single;
@@ -65,20 +79,46 @@ static bool rows_of_shape(const struct model *model, const size_t *shape, size_t
     return *ret_count > 0;
 }
 
+static bool has_channels_last(const struct model *model, const size_t *shape, size_t dims)
+{
+    if (dims != 3 && dims != 4)
+        return false;
+    return is_picture_shape(model, shape + dims - 3) && shape[dims - 1] == channels_of(model);
+}
+
+static void say_planes(const struct model *model, const char *came, struct error *err)
+{
+    size_t f = model->in_features, c = model->channels, w = model->width, h = model->height;
+    error_set(err, STATUS_INVALID,
+              "a tensor of shape %s came; expected (%zu, %zu, %zu) or (%zu,) for one row, "
+              "(N, %zu, %zu, %zu) or (N, %zu) for N",
+              came, c, h, w, f, c, h, w, f);
+}
+
+static void say_pictures(const struct model *model, const char *came, struct error *err)
+{
+    size_t f = model->in_features, w = model->width, h = model->height;
+    error_set(err, STATUS_INVALID,
+              "a tensor of shape %s came; expected (%zu, %zu) or (%zu,) for one row, "
+              "(N, %zu, %zu), (N, %zu) or (N, 1, %zu, %zu) for N",
+              came, h, w, f, h, w, f, h, w);
+}
+
 static enum status refuse_shape(const struct model *model, const size_t *shape, size_t dims, struct error *err)
 {
     char text[160];
     tensor_text_shape(shape, dims, text, sizeof text);
-    size_t f = model->in_features, w = model->width, h = model->height;
-    if (w) {
-        error_set(err, STATUS_INVALID,
-                  "a tensor of shape %s came; expected (%zu, %zu) or (%zu,) for one row, "
-                  "(N, %zu, %zu), (N, %zu) or (N, 1, %zu, %zu) for N",
-                  text, h, w, f, h, w, f, h, w);
-    } else {
+    size_t f = model->in_features;
+    if (model->width && channels_of(model) > 1)
+        say_planes(model, text, err);
+    else if (model->width)
+        say_pictures(model, text, err);
+    else
         error_set(err, STATUS_INVALID, "a tensor of shape %s came; expected (%zu,) for one row, (N, %zu) for N",
                   text, f, f);
-    }
+    if (has_channels_last(model, shape, dims))
+        return error_hint(err, "its channels stand last, and torch has them before the height: send it as %s",
+                          dims == 3 ? "x.transpose(2, 0, 1)" : "x.transpose(0, 3, 1, 2)");
     return error_hint(err, "reshape it; GET /model says what this model takes");
 }
 
@@ -94,9 +134,16 @@ static enum status read_picture(struct input *input, const void *data, size_t le
         return error_hint(err, "send a tensor, or give the model's folder a model.json with "
                                "\"input\":{\"width\":W,\"height\":H} for a model of pictures");
     }
+    if (channels_of(model) != 1 && channels_of(model) != 3) {
+        error_set(err, STATUS_INVALID, "a picture came, but this model takes %zu channels of %zux%zu",
+                  model->channels, model->width, model->height);
+        return error_hint(err, "a picture is gray or red, green and blue; send a tensor of shape (%zu, %zu, %zu)",
+                          model->channels, model->height, model->width);
+    }
     const struct image_options options = {
         .width = model->width,
         .height = model->height,
+        .colour = channels_of(model) == 3,
         .pixels_max = scratch->options->pixels_max,
         .refuse_resize = scratch->options->refuse_resize,
         .invert = scratch->options->invert,
@@ -230,11 +277,12 @@ static enum status read_json_numbers(struct input *input, struct error *err)
 {
     struct input_scratch *scratch = input->scratch;
     struct json_tensor *json = &scratch->json;
+    const struct model *model = scratch->model;
     size_t count;
-    if (!rows_of_shape(scratch->model, json->shape, json->dims, &count, &input->batched))
-        return refuse_shape(scratch->model, json->shape, json->dims, err);
+    if (!rows_of_shape(model, json->shape, json->dims, &count, &input->batched))
+        return refuse_shape(model, json->shape, json->dims, err);
     for (size_t i = 0; json->is_uint8 && i < json->value_count; i++)
-        json->values[i] = scratch->model->pixel_scale[(uint8_t)json->values[i]];
+        json->values[i] = model_pixel(model, i % model->in_features, (uint8_t)json->values[i]);
     return row_set_take(&input->set, json->values, ROW_FLOAT32, count, err);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/model_path.h"
 #include "engine/registry.h"
 #include "server/catalog.h"
 #include "server/folder_events.h"
@@ -49,6 +50,10 @@ static void look_again(struct keeper *keeper, bool whole)
 
 static enum status refuse_unknown(const struct keeper *keeper, const char *name, struct error *err)
 {
+    if (keeper->only_name) {
+        error_set(err, STATUS_NOT_FOUND, "there is no model %.64s: %.64s alone is served", name, keeper->only_name);
+        return error_hint(err, "serve a folder of models with --models DIR");
+    }
     error_set(err, STATUS_NOT_FOUND, "there is no model %.64s in %.200s", name, keeper->options.models);
     return error_hint(err, "put it there as %.64s/1/; GET /models lists what there is", name);
 }
@@ -214,12 +219,16 @@ enum status keeper_create(const struct keeper_options *options, struct keeper **
     keeper->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (options->poll_ms)
         keeper->events_fd = folder_events_open();
-    if (keeper->shard && keeper->wake_fd >= 0) {
+    enum status status = STATUS_OK;
+    if (!keeper->shard || keeper->wake_fd < 0)
+        status = error_set(err, STATUS_NO_MEMORY, "no memory, or no descriptor, for the models' keeper");
+    else if (options->model)
+        status = model_path_name(options->model, &keeper->only_name, &keeper->only_version, err);
+    if (status == STATUS_OK)
         *ret = keeper;
-        return STATUS_OK;
-    }
-    keeper_free(keeper);
-    return error_set(err, STATUS_NO_MEMORY, "no memory, or no descriptor, for the models' keeper");
+    else
+        keeper_free(keeper);
+    return status;
 }
 
 static void tell_early(struct keeper *keeper)
@@ -242,8 +251,10 @@ enum status keeper_load(struct keeper *keeper, struct error *err)
         return registry_refuse_empty(options->models, err);
     if (options->default_model && !keeper_find_model(keeper, options->default_model)) {
         error_set(err, STATUS_NOT_FOUND, "--default-model %.64s: there is no such model in %.200s",
-                  options->default_model, options->models);
-        return error_hint(err, "name one of the folders in it");
+                  options->default_model, options->model ? options->model : options->models);
+        return error_hint(err, "%s",
+                          options->model ? "leave it out: this model is the only one"
+                                         : "name one of the folders in it");
     }
     if (catalog_summarise(options->catalog).ready_versions) {
         tell_early(keeper);
@@ -283,6 +294,8 @@ void keeper_free(struct keeper *keeper)
     keeper_stop(keeper);
     keeper_forget_all(keeper);
     buffer_free(&keeper->early);
+    free(keeper->only_name);
+    free(keeper->only_version);
     metrics_shard_release(keeper->options.telemetry->metrics, keeper->shard);
     if (keeper->wake_fd >= 0)
         close(keeper->wake_fd);

@@ -32,6 +32,7 @@ struct keeper;
 
 struct keeper_options {
     const char *models;           /* the folder of <name>/<version>/; outlives the keeper, as all here does */
+    const char *model;            /* NULL, or in its place one model by itself: a file, or a version's folder */
     const char *default_model;    /* that must be there at the start, or NULL */
     struct version_policy policy; /* of models that say nothing else */
     struct served_options served;
@@ -43,6 +44,7 @@ struct keeper_options {
     size_t poll_ms; /* between two looks; 0: it looks when it is told to */
 };
 
+/* A model by itself that is not there is an error. */
 enum status keeper_create(const struct keeper_options *options, struct keeper **ret, struct error *err);
 
 /* Loads all that is there. An error if there is no model, no such default, or none could be loaded: then that of the first. */

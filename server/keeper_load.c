@@ -1,5 +1,6 @@
 /* Versions are loaded on as many threads as there are processors, and each is served as soon as it is ready. */
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/clock.h"
@@ -31,11 +32,22 @@ static enum status make(struct keeper *keeper, const struct load *load, struct s
     return status;
 }
 
-static void note_success(const struct keeper *keeper, const struct load *load, const struct served *served,
+/* What was assumed of the model is said where whoever put it there looks. */
+static void tell_note(struct keeper *keeper, const struct served *served)
+{
+    char line[LOG_MESSAGE_MAX];
+    if (!served->model->note)
+        return;
+    snprintf(line, sizeof line, "%s: %s", served->full_name, served->model->note);
+    keeper_tell(keeper, line);
+}
+
+static void note_success(struct keeper *keeper, const struct load *load, const struct served *served,
                          int64_t began_ns)
 {
     log_write(keeper->started ? LOG_INFO : LOG_DEBUG, "serving model %s (%zu parameters), loaded in %.1f ms",
               served->full_name, served->model->parameter_elements, (double)(clock_now_ns() - began_ns) / 1e6);
+    tell_note(keeper, served);
     load->version->serving = true;
     load->version->failed = false;
 }

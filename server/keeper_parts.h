@@ -47,6 +47,7 @@ struct load {
 
 struct keeper {
     struct keeper_options options;
+    char *only_name, *only_version; /* what options.model is called; NULL without one */
     struct metrics_shard *shard;
     struct known_model *models; /* the looking thread's own, and the rest too, but for what is below the locks */
     struct load *loads;         /* of this look, in no order */
@@ -84,6 +85,9 @@ void keeper_prune(struct keeper *keeper);
 void keeper_fail(struct keeper *keeper, const char *name, const char *version, const struct error *err);
 
 void keeper_forget_all(struct keeper *keeper);
+
+/* Logs the line; before the first look is over, at its end. */
+void keeper_tell(struct keeper *keeper, const char *line);
 
 /* ---- keeper_load.c ---- */
 

@@ -92,15 +92,20 @@ static void write_reason(const struct error *err, char *reason, size_t size)
     snprintf(reason, size, "%s%s%s", err->message, *err->hint ? "; " : "", err->hint);
 }
 
+void keeper_tell(struct keeper *keeper, const char *line)
+{
+    if (keeper->started)
+        log_write(LOG_WARNING, "%s", line);
+    else
+        buffer_append(&keeper->early, line, strlen(line) + 1);
+}
+
 static void tell_failure(struct keeper *keeper, const char *name, const char *version, const char *reason)
 {
     char line[LOG_MESSAGE_MAX];
     snprintf(line, sizeof line, "model %s%s%s could not be loaded: %s", name, version ? "/" : "",
              version ? version : "", reason);
-    if (keeper->started)
-        log_write(LOG_WARNING, "%s", line);
-    else
-        buffer_append(&keeper->early, line, strlen(line) + 1);
+    keeper_tell(keeper, line);
 }
 
 void keeper_fail(struct keeper *keeper, const char *name, const char *version, const struct error *err)
@@ -172,12 +177,12 @@ static bool is_due(struct known_version *version, const struct folder_stamp *sta
     return other && (stamp->moved_in || now_ns - version->seen_ns >= SETTLE_NS);
 }
 
-static void scan_version(struct keeper *keeper, struct known_model *model, const char *model_path,
-                         const char *number, bool whole)
+/* Takes the path, which is NULL if there was no memory for it. */
+static void scan_version(struct keeper *keeper, struct known_model *model, const char *number, char *path,
+                         bool whole)
 {
     struct folder_stamp stamp;
     struct known_version *version = enter_version(model, number);
-    char *path = file_join(model_path, number);
     if (!version || !path) {
         free(path);
         note_no_memory(keeper);
@@ -199,7 +204,7 @@ static void scan_versions(struct keeper *keeper, struct known_model *model, cons
         version->wanted = false;
     for (size_t i = 0; i < numbers->count; i++)
         if (version_policy_wants(policy, numbers->items[i], i))
-            scan_version(keeper, model, path, numbers->items[i], whole);
+            scan_version(keeper, model, numbers->items[i], file_join(path, numbers->items[i]), whole);
 }
 
 static bool wants_any(const struct known_model *model)
@@ -272,9 +277,27 @@ static void forget_gone(struct keeper *keeper)
     }
 }
 
+/* A model by itself stays served where its file has gone: it may be on the way to being replaced. */
+static void scan_only(struct keeper *keeper, bool whole)
+{
+    struct known_model *model = enter_model(keeper, keeper->only_name);
+    if (!model) {
+        note_no_memory(keeper);
+        return;
+    }
+    model->there = true;
+    if (!model->unloaded)
+        scan_version(keeper, model, keeper->only_version, strdup(keeper->options.model), whole);
+}
+
 enum status keeper_scan(struct keeper *keeper, const char *only, bool whole, struct error *err)
 {
     struct registry_names names = {0};
+    if (keeper->only_name) {
+        if (!only || strcmp(only, keeper->only_name) == 0)
+            scan_only(keeper, whole);
+        return STATUS_OK;
+    }
     folder_events_watch(keeper->events_fd, keeper->options.models);
     enum status status = registry_list_models(keeper->options.models, &names, err);
     if (status == STATUS_OK) {

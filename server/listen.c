@@ -40,16 +40,19 @@ static int open_socket(const struct addrinfo *address)
     return -1;
 }
 
-static void write_url(int fd, char url[LISTEN_URL_MAX])
+/* False if the system does not tell which address the socket has: then nobody would learn of a port that it picked. */
+static bool write_url(int fd, char url[LISTEN_URL_MAX])
 {
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
-    char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
-    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0 ||
         getnameinfo((struct sockaddr *)&address, len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV);
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return false;
     bool bracketed = address.ss_family == AF_INET6;
     snprintf(url, LISTEN_URL_MAX, "http://%s%.46s%s:%.5s", bracketed ? "[" : "", host, bracketed ? "]" : "", port);
+    return true;
 }
 
 static enum status listen_tcp(const char *host, unsigned port, int *ret_fd, char ret_url[LISTEN_URL_MAX],
@@ -73,9 +76,13 @@ static enum status listen_tcp(const char *host, unsigned port, int *ret_fd, char
     freeaddrinfo(addresses);
     if (fd < 0)
         return bind_error(host, port, code, err);
-    write_url(fd, ret_url);
-    *ret_fd = fd;
-    return STATUS_OK;
+    if (write_url(fd, ret_url)) {
+        *ret_fd = fd;
+        return STATUS_OK;
+    }
+    close(fd);
+    error_set(err, STATUS_IO, "the system does not tell which address it gave for %s port %u", host, port);
+    return error_hint(err, "start it again; if that does not help, free memory");
 }
 
 /* ---- Unix sockets ---- */
@@ -87,20 +94,21 @@ static enum status unix_error(const char *path, const char *fault, struct error 
                       "--host unix:PATH takes a path in a folder that can be written, where nobody else listens");
 }
 
-/* Whether a program answers at the address. */
-static bool is_alive(const struct sockaddr_un *address)
+/* Whether nobody listens at the address. One who does may have no time (EAGAIN), or not be for this user (EACCES). */
+static bool is_dead(const struct sockaddr_un *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
-    if (fd >= 0)
-        close(fd);
-    return alive;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool dead = connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
+    close(fd);
+    return dead;
 }
 
 static void remove_dead_socket(const struct sockaddr_un *address)
 {
     struct stat st;
-    if (lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && !is_alive(address))
+    if (lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && is_dead(address))
         unlink(address->sun_path);
 }
 
@@ -114,9 +122,12 @@ static enum status listen_unix(const char *path, int *ret_fd, char ret_url[LISTE
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return unix_error(path, strerror(errno), err);
-    if (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || listen(fd, SOMAXCONN) != 0) {
+    bool bound = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    if (!bound || listen(fd, SOMAXCONN) != 0) {
         int code = errno;
         close(fd);
+        if (bound)
+            unlink(path);
         return unix_error(path, strerror(code), err);
     }
     snprintf(ret_url, LISTEN_URL_MAX, "unix:%s", path);

@@ -27,6 +27,7 @@ static int run(const struct options *options)
     case COMMAND_PREDICT: return command_predict(options);
     case COMMAND_MODEL: return command_model(options);
     case COMMAND_CHECK: return command_check(options);
+    case COMMAND_GOLDEN: return command_golden(options);
     case COMMAND_HELP: options_help(stdout); return EXIT_SUCCESS;
     case COMMAND_HELP_MARKDOWN: options_help_markdown(stdout); return EXIT_SUCCESS;
     case COMMAND_VERSION: puts("mlpd " MLPD_VERSION); return EXIT_SUCCESS;

@@ -69,11 +69,13 @@ static void write_help(FILE *out, const struct option_spec *spec)
 
 void options_help(FILE *out)
 {
-    fputs("usage: mlpd [serve] [OPTION...]          serve the model over HTTP\n"
+    fputs("usage: mlpd [serve] [OPTION...] [MODEL]  serve the model over HTTP\n"
           "       mlpd predict [OPTION...] FILE...  classify files: pictures, .npy, JSON, raw; - is stdin\n"
-          "       mlpd model [OPTION...]            print the model's structure and parameters\n"
-          "       mlpd check [OPTION...]            check options and model, print the effective configuration\n"
+          "       mlpd model [OPTION...] [MODEL]    print the model's structure and parameters\n"
+          "       mlpd check [OPTION...] [MODEL]    check options and model, print the effective configuration\n"
+          "       mlpd golden [OPTION...] [MODEL]   write golden.safetensors, with which each load is compared\n"
           "       mlpd --version | --help\n\n"
+          "MODEL is a file of parameters or the folder of a version, and the same as --model.\n"
           "An option is also a variable (--batch-max: MLPD_BATCH_MAX) and a key of the file that --config\n"
           "names (\"batch_max\"). The flag wins over the variable, the variable over the file.\n",
           out);

@@ -144,8 +144,24 @@ static void check_versions(const struct options *options, struct option_faults *
     option_fault_add(faults, err.status, &err);
 }
 
+static void check_model(const struct options *options, struct option_faults *faults)
+{
+    if (options->model && options->models)
+        refuse_pair(options, OPTION_MODEL, "goes without", OPTION_MODELS, "each says what is to be served",
+                    "leave one of them out", faults);
+    if (!options->output || options->command == COMMAND_GOLDEN)
+        return;
+    char first[DESCRIPTION_MAX];
+    struct error err;
+    error_set(&err, STATUS_INVALID, "%s goes with mlpd golden, which alone writes a file",
+              describe(options, OPTION_OUTPUT, first));
+    error_hint(&err, "leave --output out");
+    option_fault_add(faults, err.status, &err);
+}
+
 void option_check_together(const struct options *options, struct option_faults *faults)
 {
+    check_model(options, faults);
     check_addresses(options, faults);
     check_rows(options, faults);
     check_limits(options, faults);

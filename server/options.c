@@ -31,10 +31,10 @@ static const struct {
     const char *name;
     enum command command;
 } commands[] = {
-    {"serve", COMMAND_SERVE}, {"predict", COMMAND_PREDICT}, {"model", COMMAND_MODEL},
-    {"check", COMMAND_CHECK}, {"help", COMMAND_HELP},       {"version", COMMAND_VERSION},
-    {"--help", COMMAND_HELP}, {"-h", COMMAND_HELP},         {"--version", COMMAND_VERSION},
-    {"-V", COMMAND_VERSION},
+    {"serve", COMMAND_SERVE},       {"predict", COMMAND_PREDICT}, {"model", COMMAND_MODEL},
+    {"check", COMMAND_CHECK},       {"golden", COMMAND_GOLDEN},   {"help", COMMAND_HELP},
+    {"version", COMMAND_VERSION},   {"--help", COMMAND_HELP},     {"-h", COMMAND_HELP},
+    {"--version", COMMAND_VERSION}, {"-V", COMMAND_VERSION},
 };
 
 enum { NAMED_COMMAND_COUNT = sizeof commands / sizeof *commands };
@@ -47,7 +47,8 @@ static enum status refuse_command(const char *name, struct error *err)
     error_set(err, STATUS_INVALID, "unknown %s %.*s", *name == '-' ? "option" : "command", OPTION_SHOWN(name));
     if (nearest.name)
         return error_hint(err, "did you mean %s? mlpd --help lists the commands and options", nearest.name);
-    return error_hint(err, "the commands are serve, predict, model and check; mlpd --help lists the options too");
+    return error_hint(
+        err, "the commands are serve, predict, model, check and golden; mlpd --help lists the options too");
 }
 
 /* Reads the command, if the line begins with one. */
@@ -128,7 +129,7 @@ static enum status check_files(const struct options *options, struct error *err)
     }
     if (options->command != COMMAND_PREDICT && options->file_count) {
         error_set(err, STATUS_INVALID, "unexpected argument %.*s", OPTION_SHOWN(options->files[0]));
-        return error_hint(err, "files go with mlpd predict; mlpd --help lists the rest");
+        return error_hint(err, "one model is taken, as a file or a folder; pictures go with mlpd predict");
     }
     return STATUS_OK;
 }
@@ -138,6 +139,22 @@ static enum status check_files(const struct options *options, struct error *err)
 static bool is_answered_at_once(enum command command)
 {
     return command == COMMAND_HELP || command == COMMAND_HELP_MARKDOWN || command == COMMAND_VERSION;
+}
+
+/* Files behind mlpd predict are what it reads. */
+static bool takes_model(enum command command)
+{
+    return command != COMMAND_PREDICT && command != COMMAND_HELP;
+}
+
+/* The model that stands behind the options, and options behind it. */
+static void read_model(struct line *line, struct options *options, struct option_faults *faults)
+{
+    const struct option_place place = {.source = SOURCE_FLAG};
+    struct error err = {.status = STATUS_OK};
+    enum status status = option_set(options, &option_specs[OPTION_MODEL], &place, take(line), &err);
+    option_fault_add(faults, status, &err);
+    read_options(line, options, faults);
 }
 
 static void read_line(struct line *line, struct options *options, struct option_faults *faults)
@@ -150,6 +167,8 @@ static void read_line(struct line *line, struct options *options, struct option_
     if (status != STATUS_OK || is_answered_at_once(options->command))
         return;
     read_options(line, options, faults);
+    if (takes_model(options->command) && line->at < line->argc && *line->argv[line->at] != '-')
+        read_model(line, options, faults);
     options->files = line->argv + line->at;
     options->file_count = (size_t)(line->argc - line->at);
     if (faults->count == 0)

@@ -27,6 +27,7 @@ enum command {
     COMMAND_PREDICT,
     COMMAND_MODEL,
     COMMAND_CHECK,
+    COMMAND_GOLDEN,
     COMMAND_HELP,
     COMMAND_HELP_MARKDOWN, /* README's table of options */
     COMMAND_VERSION
@@ -59,6 +60,9 @@ struct options {
     bool admin;        /* there is an administration's listener: a port, or none but unix: addresses */
 
     const char *models;         /* NULL: the folder that ships with the program */
+    const char *model;          /* NULL: those in `models`; a version's folder, or a file by itself */
+    const char *labels;         /* NULL: the model's own; texts between commas */
+    const char *output;         /* of `mlpd golden`; NULL: into the model's folder */
     const char *default_model;  /* NULL: the only one */
     const char *model_versions; /* a version policy */
     size_t models_poll_ms;      /* 0: off */

@@ -39,6 +39,7 @@ enum status prediction_use(struct prediction *prediction, const struct served *s
 {
     const struct model *model = served->model;
     prediction->served = served;
+    prediction->threshold = model->threshold;
     if (!reserve(&prediction->layers, &prediction->layers_capacity, model->layer_count * TRACE_VALUES,
                  sizeof *prediction->layers) ||
         !reserve(&prediction->order, &prediction->order_capacity, model->out_features, sizeof *prediction->order))
@@ -206,6 +207,7 @@ void prediction_write(const struct prediction *prediction, struct buffer *out)
         .rows = prediction->job.count,
         .batched = prediction->input->batched,
         .sizes = prediction->input->sizes,
+        .threshold = prediction->threshold,
         .top_k = prediction->top_k,
         .with_logits = prediction->with_logits,
         .layers = prediction->with_layers ? prediction->layers : NULL,

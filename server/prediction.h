@@ -33,6 +33,7 @@ struct prediction {
     /* Set between reading and writing, by the dialect. */
     enum answer_format format;
     size_t top_k;
+    float threshold; /* of a binary or multilabel model: see struct answer */
     bool with_logits, with_layers;
 
     /* The module's own. */

@@ -33,32 +33,36 @@ static enum status reserve(struct row_set *set, size_t rows, struct error *err)
     return STATUS_OK;
 }
 
-/* Turns the uint8 rows collected so far into float32, from the last element on, since they grow in place. */
+/* floats (count, in_features) of as many bytes, from the last element on, since they may grow in place. */
+static void scale_rows(const struct model *model, const uint8_t *bytes, size_t count, float *floats)
+{
+    const size_t channels = model->channels > 1 ? model->channels : 1, pixels = model->in_features / channels;
+    for (size_t plane = count * channels; plane-- > 0;) {
+        const float *scale = model->channel_scale[plane % channels];
+        for (size_t i = (plane + 1) * pixels; i-- > plane * pixels;)
+            floats[i] = scale[bytes[i]];
+    }
+}
+
+/* Turns the uint8 rows collected so far into float32. */
 static enum status make_float(struct row_set *set, struct error *err)
 {
     set->dtype = ROW_FLOAT32;
     enum status status = reserve(set, set->count, err);
     if (status != STATUS_OK)
         return status;
-    const uint8_t *bytes = set->storage;
-    float *floats = set->storage;
-    for (size_t i = set->count * set->model->in_features; i-- > 0;)
-        floats[i] = set->model->pixel_scale[bytes[i]];
+    scale_rows(set->model, set->storage, set->count, set->storage);
     return STATUS_OK;
 }
 
 static void copy_rows(struct row_set *set, const void *rows, enum row_dtype dtype, size_t count)
 {
-    size_t elements = count * set->model->in_features;
     char *dst = (char *)set->storage + set->count * backend_row_bytes(set->model, set->dtype);
     if (set->dtype == dtype) {
         memcpy(dst, rows, count * backend_row_bytes(set->model, dtype));
         return;
     }
-    const uint8_t *bytes = rows;
-    float *floats = (float *)(void *)dst;
-    for (size_t i = 0; i < elements; i++)
-        floats[i] = set->model->pixel_scale[bytes[i]];
+    scale_rows(set->model, rows, count, (float *)(void *)dst);
 }
 
 /* Rows that are borrowed still, before others come behind them. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/golden.h"
+#include "engine/model_path.h"
 #include "server/describe.h"
 
 /* ---- texts ---- */
@@ -10,11 +12,12 @@
 static bool write_labels(struct served *served)
 {
     const struct model *model = served->model;
-    served->labels_json = calloc(model->out_features, sizeof *served->labels_json);
+    const size_t count = model_class_count(model);
+    served->labels_json = calloc(count ? count : 1, sizeof *served->labels_json);
     if (!served->labels_json)
         return false;
     bool failed = false;
-    for (size_t i = 0; i < model->out_features; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (model->labels)
             buffer_append_json_string(&served->labels_json[i], model->labels[i]);
         else
@@ -41,15 +44,27 @@ static bool write_texts(struct served *served)
 
 /* ---- life ---- */
 
+static enum status load_model(const char *path, const char *name, const char *version,
+                              const struct served_options *options, struct served *served, struct error *err)
+{
+    struct golden_report unread;
+    enum status status = model_load(path, name, version, &served->model, err);
+    if (status == STATUS_OK && options->labels)
+        status = model_set_labels(served->model, options->labels, err);
+    if (status == STATUS_OK)
+        status = backend_cpu_create(served->model, options->kernels, options->batch_max, &served->backend, err);
+    if (status == STATUS_OK && !options->unjudged)
+        status = golden_compare(served->backend, &unread, err);
+    return status;
+}
+
 enum status served_load(const char *path, const char *name, const char *version,
                         const struct served_options *options, struct served **ret, struct error *err)
 {
     struct served *served = calloc(1, sizeof *served);
     if (!served)
         return error_set(err, STATUS_NO_MEMORY, "no memory for a model");
-    enum status status = model_load(path, name, version, &served->model, err);
-    if (status == STATUS_OK)
-        status = backend_cpu_create(served->model, options->kernels, options->batch_max, &served->backend, err);
+    enum status status = load_model(path, name, version, options, served, err);
     if (status == STATUS_OK) {
         model_drop_weights(served->model);
         if (!write_texts(served))
@@ -100,7 +115,7 @@ void served_free(struct served *served)
     buffer_free(&served->answer_head);
     buffer_free(&served->model_json);
     buffer_free(&served->model_text);
-    for (size_t i = 0; served->labels_json && i < served->model->out_features; i++)
+    for (size_t i = 0; served->labels_json && i < model_class_count(served->model); i++)
         buffer_free(&served->labels_json[i]);
     free(served->labels_json);
     free(served->full_name);

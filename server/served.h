@@ -10,6 +10,7 @@
 #ifndef MLPD_SERVER_SERVED_H
 #define MLPD_SERVER_SERVED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/backend.h"
@@ -23,6 +24,8 @@ struct catalog_uses;
 struct served_options {
     const char *kernels; /* a table's name, or NULL for the best */
     size_t batch_max;    /* rows */
+    const char *labels;  /* NULL, or labels between commas in place of the model's own */
+    bool unjudged;       /* golden.safetensors is not looked at: it is to be written, or compared by the caller */
 };
 
 struct served {
@@ -34,12 +37,13 @@ struct served {
     size_t metrics_model;       /* its number there; the caller's to take back */
     char *full_name;            /* "fashion-mnist/1" */
     struct buffer answer_head;  /* {"model":"fashion-mnist","version":"1" */
-    struct buffer *labels_json; /* out_features of them: quoted and escaped, or null */
+    struct buffer *labels_json; /* model_class_count of them: quoted and escaped, or null */
     struct buffer model_json;   /* GET /model */
     struct buffer model_text;   /* GET /model?format=text */
 };
 
-/* Loads and packs the version in the folder `path`, and writes its texts. */
+/* Loads and packs the version in the folder, or the file, `path`, compares it with its golden.safetensors, and writes its
+ * texts. */
 enum status served_load(const char *path, const char *name, const char *version,
                         const struct served_options *options, struct served **ret, struct error *err);
 

@@ -44,6 +44,15 @@ def daemon():
 
 
 @pytest.fixture(scope="session")
+def knowing():
+    """knowing(daemon): the daemon, which serves the shipped model, with a known row of its own."""
+    def add(running):
+        running.known = Known(running)
+        return running
+    return add
+
+
+@pytest.fixture(scope="session")
 def labels():
     return ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 

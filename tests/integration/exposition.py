@@ -48,8 +48,17 @@ class Exposition:
     def value(self, name, **labels):
         return self.samples[name, tuple(sorted(labels.items()))]
 
-    def sum(self, name):
-        return sum(value for (other, _), value in self.samples.items() if other == name)
+    def sum(self, name, **labels):
+        """The sum over all series of the name that have these labels."""
+        return sum(value for (other, found), value in self.samples.items()
+                   if other == name and labels.items() <= dict(found).items())
+
+
+def scrape(daemon, connection=None):
+    """What the daemon says of itself now; the request for it is in flight itself."""
+    answer = daemon.ask("GET", "/metrics", connection=connection)
+    assert answer.status == 200, repr(answer)
+    return Exposition(answer.body.decode())
 
 
 def published():

@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -68,14 +69,32 @@ def strict_json(body):
     return json.loads(body.decode("utf-8"), parse_constant=refuse, object_pairs_hook=once)
 
 
+def free_port():
+    """A port that nobody has, for a daemon whose log, which would name it, cannot be read."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def eventually(condition, what=""):
+    """Waits until the condition holds, and returns what it returned."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.01)
+    raise AssertionError(f"not so after {TIMEOUT} s: {what or condition}")
+
+
 class Daemon:
-    def __init__(self, *options, cwd=ROOT, env=None, command=None):
+    def __init__(self, *options, cwd=ROOT, env=None, command=None, port=0, **popen):
+        """`port`: 0 is found in what it prints. `popen`: for subprocess.Popen, stderr and preexec_fn above all."""
         self.output = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
-        self.process = subprocess.Popen([command or str(BINARY), "serve", "--port", "0", *map(str, options)], cwd=cwd,
-                                        env={**os.environ, **PATIENT, **(env or {})}, stdin=subprocess.DEVNULL,
-                                        stdout=self.output[0], stderr=self.output[1])
+        streams = {"stdin": subprocess.DEVNULL, "stdout": self.output[0], "stderr": self.output[1]}
+        self.process = subprocess.Popen([command or str(BINARY), "serve", "--port", str(port), *map(str, options)],
+                                        cwd=cwd, env={**os.environ, **PATIENT, **(env or {})}, **{**streams, **popen})
         try:
-            self.port = self._wait_for_port()
+            self.port = port or self._wait_for_port()
             self._wait_until_ready()
         except BaseException:
             self.process.kill()
@@ -129,15 +148,15 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         self.check_exit()
 
-    def check_exit(self):
-        """Waits for the end that a SIGTERM brings: exit code 0, and nothing that a sanitizer complained about."""
+    def check_exit(self, expected=0):
+        """Waits for the end that a SIGTERM brings: its exit code, and nothing that a sanitizer complained about."""
         try:
             code = self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"still running {TIMEOUT} s after SIGTERM; it printed: {self.text()}")
         assert not SANITIZER_REPORT.search(self.text()), self.text()
-        assert code == 0, f"exit code {code} after SIGTERM; it printed: {self.text()}"
+        assert code == expected, f"exit code {code} after SIGTERM; it printed: {self.text()}"
 
     def connect(self):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)

@@ -20,8 +20,17 @@ def post(path, body, *lines):
 
 
 class RawConnection:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+    def __init__(self, port, host="127.0.0.1", receive_bytes=None):
+        """`host`: an address, or the path of a Unix socket. `receive_bytes`: what the system may buffer of answers."""
+        self.socket = socket.socket(socket.AF_UNIX if "/" in host else socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.socket.settimeout(TIMEOUT)
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        try:
+            self.socket.connect(host if "/" in host else (host, port))
+        except OSError:
+            self.socket.close()
+            raise
         self.pending = b""
 
     def __enter__(self):

@@ -100,7 +100,7 @@ USAGE = {
     "no queue": (["serve", "--queue-max", "0"], "--queue-max"), "no threads": (["serve", "--io-threads", "0"], "--io-threads"),
     "a number that overflows": (["serve", "--queue-max", "99999999999999999999999"], "--queue-max"),
     "a body of words": (["serve", "--body-max", "lots"], "lots"), "unknown kernels": (["serve", "--kernels", "sse9"], "avx2"),
-    "a stray word": (["serve", "now"], "now"),
+    "a stray word": (["serve", "net.pth", "now"], "now"),
 }
 
 
@@ -230,11 +230,10 @@ def test_a_faulty_model_folder_is_refused_in_one_line_that_names_file_and_number
     model_refused(fault(tmp_path, **parts), *words)
 
 
-@pytest.mark.parametrize("name", ["structure.txt", "model.safetensors"])
-def test_a_model_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path, name):
+def test_a_model_folder_that_lacks_its_parameters_is_refused_by_their_name(tmp_path):
     root = fault(tmp_path)
-    (root / "faulty/1" / name).unlink()
-    model_refused(root, name)
+    (root / "faulty/1/model.safetensors").unlink()
+    model_refused(root, "model.safetensors")
 
 
 def test_a_model_json_that_is_bad_is_refused(tmp_path):

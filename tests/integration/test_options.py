@@ -58,19 +58,33 @@ def test_help_has_every_option_in_100_columns():
     assert max(map(len, text.split("\n"))) <= 100
 
 
+WITHOUT_A_DEFAULT = ("models", "default_model", "model", "labels", "output")
+
+
 def test_the_config_file_that_ships_changes_nothing():
     plain, from_file = effective(), effective("--config", SHIPPED)
     for key, (value, origin) in from_file.items():
         if key != "config":
             assert value == plain[key][0], key
-            assert origin.startswith(f"{SHIPPED}:") or key in ("models", "default_model"), (key, origin)
+            assert origin.startswith(f"{SHIPPED}:") or key in WITHOUT_A_DEFAULT, (key, origin)
     assert all(origin == "default" for _, origin in plain.values())
 
 
 def test_every_option_can_be_set_by_a_variable_and_by_a_key(tmp_path):
     values = {**{key: value for key, (value, _) in effective().items()}, "models": str(harness.ROOT / "config/models"),
               "default_model": "fashion-mnist"}
-    del values["config"]
+    for key in ("config", "model", "labels", "output"):  # these go with none, or not with models: see below
+        del values[key]
+    by_variable = effective(env={f"MLPD_{key.upper()}": value for key, value in values.items()})
+    path = config(tmp_path, values)
+    by_key = effective("--config", path)
+    for key, value in values.items():
+        assert by_variable[key] == (value, f"MLPD_{key.upper()}")
+        assert by_key[key] == (value, f"{path}:1")
+
+
+def test_a_model_and_its_labels_can_be_set_by_a_variable_and_by_a_key(tmp_path):
+    values = {"model": str(harness.ROOT / "config/models/fashion-mnist/1"), "labels": "a,b,c,d,e,f,g,h,i,j"}
     by_variable = effective(env={f"MLPD_{key.upper()}": value for key, value in values.items()})
     path = config(tmp_path, values)
     by_key = effective("--config", path)
@@ -248,7 +262,7 @@ def test_check_takes_a_batch_of_one_row():
 
 
 def test_check_takes_no_file():
-    refused("check", "a.png")
+    refused("check", "net.pth", "a.png")
 
 
 def test_a_daemon_whose_options_are_wrong_never_serves():

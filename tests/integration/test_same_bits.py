@@ -1,11 +1,13 @@
 """On the CPU a row has the same bits alone, anywhere in any batch, beside any others, under load, and however the daemon was
 started."""
+import contextlib
 import threading
 
 import numpy as np
 import pytest
 
 import bodies
+import rawhttp
 from harness import Daemon
 
 ROWS = bodies.images(70, seed=21)
@@ -85,6 +87,16 @@ def test_a_row_has_the_same_bits_with_any_workers_and_largest_batch(alone, optio
     with Daemon(*options) as running:
         assert np.array_equal(in_batch(running, np.arange(70)), alone)
         under_load(running, alone)
+
+
+def test_a_row_has_the_same_bits_when_more_are_ready_than_fit_one_batch(alone):
+    with Daemon("--io-threads", 1, "--workers", 1, "--batch-max", 3) as running, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            clients = [stack.enter_context(rawhttp.RawConnection(running.port)) for _ in ROWS]
+            for client, row in zip(clients, ROWS):
+                client.send(rawhttp.post("/predict", row.tobytes(), "Accept: application/octet-stream"))
+            bits = np.array([client.answer().floats() for client in clients]).view(np.uint32)
+            assert np.array_equal(bits, alone)
 
 
 def test_the_same_request_has_the_same_json_each_time(daemon):

@@ -367,8 +367,10 @@ START_TEST(backend_scales_each_channel_of_a_picture_by_its_own_mean_and_deviatio
     struct executor *executor = executor_of(backend);
     for (size_t i = 0; i < 24; i++) {
         static const float mean[] = {0.5F, 0.4F, 0}, std[] = {0.25F, 0.5F, 2};
-        floats[i / 12][i % 12] = (bytes[i / 12][i % 12] / 255.0F - mean[i % 12 / 4]) / std[i % 12 / 4];
-        ck_assert_float_eq(model_pixel(model, i % 12, bytes[i / 12][i % 12]), floats[i / 12][i % 12]);
+        const size_t row = i / 12, element = i % 12;
+        const size_t channel = element / 4; /* NOLINT(bugprone-integer-division) */
+        floats[row][element] = (bytes[row][element] / 255.0F - mean[channel]) / std[channel];
+        ck_assert_float_eq(model_pixel(model, element, bytes[row][element]), floats[row][element]);
     }
     const struct batch_part first = part_of(backend, bytes, ROW_UINT8, 0, 2, &of_bytes);
     const struct batch_part second = part_of(backend, floats, ROW_FLOAT32, 0, 2, &of_floats);

@@ -236,6 +236,14 @@ START_TEST(unflatten_gives_its_shape_until_a_flatten_takes_it_back)
 }
 END_TEST
 
+START_TEST(unflatten_takes_what_is_left_for_minus_one)
+{
+    struct model *model = loaded("  (u): Unflatten(dim=1, unflattened_size=(3, -1))\n  (f): Flatten()\n", "");
+    assert_shape(&model->layers[1], "3,2");
+    model_free(model);
+}
+END_TEST
+
 START_TEST(layers_that_would_not_see_flat_rows_are_refused)
 {
     static const char unflatten[] = "  (u): Unflatten(dim=1, unflattened_size=(2, 3))\n";
@@ -261,7 +269,10 @@ END_TEST
 START_TEST(unflatten_is_refused_where_it_cannot_be_read_or_does_not_fit)
 {
     refused("  (u): Unflatten(dim=1, unflattened_size=(2, 4))\n", "u takes 8 features, but in gives 6", "");
-    refused("  (u): Unflatten(dim=1, unflattened_size=(-1, 3))\n", "only Unflatten(dim=1", "a number from 1");
+    refused("  (u): Unflatten(dim=1, unflattened_size=(-1, 4))\n", "only Unflatten(dim=1", "or one as -1");
+    refused("  (u): Unflatten(dim=1, unflattened_size=(-1, -1))\n", "only Unflatten(dim=1", "or one as -1");
+    refused("  (u): Unflatten(dim=1, unflattened_size=(-2, 3))\n", "only Unflatten(dim=1", "a number from 1");
+    refused("  (u): Unflatten(dim=1, unflattened_size=(0, 3))\n", "only Unflatten(dim=1", "a number from 1");
     refused("  (u): Unflatten(dim=0, unflattened_size=(2, 3))\n", "only Unflatten(dim=1", "a number from 1");
     refused("  (u): Unflatten(dim=1)\n", "only Unflatten(dim=1", "a number from 1");
     refused("  (u): Unflatten(unflattened_size=(2, 3))\n", "one of its arguments", "write dim=a number, as print");
@@ -359,6 +370,8 @@ START_TEST(layer_norm_is_refused_where_it_cannot_be_read_or_does_not_fit)
 {
     refused("  (b): LayerNorm((7,), elementwise_affine=False)\n", "b takes 7 features, but in gives 6", "");
     refused("  (b): LayerNorm(6, elementwise_affine=False)\n", "LayerNorm((N,), eps=1e-05, ...) was expected", "");
+    refused("  (b): LayerNorm((-1,), elementwise_affine=False)\n", "LayerNorm((N,), eps=1e-05, ...) was expected",
+            "");
     refused("  (b): LayerNorm()\n", "LayerNorm((N,), eps=1e-05, ...) was expected", "normalized_shape");
     refused("  (b): LayerNorm((6,))\n", "no tensor \"b.weight\"", "");
 }
@@ -367,7 +380,8 @@ END_TEST
 UNIT_MAIN("engine/layer_classes", activations_are_pytorchs_on_awkward_numbers_and_come_back_to_the_letter,
           arguments_that_the_text_omits_are_pytorchs_defaults, arguments_are_read_as_python_writes_them,
           arguments_that_are_no_numbers_are_refused_with_the_way_to_write_them,
-          unflatten_gives_its_shape_until_a_flatten_takes_it_back, layers_that_would_not_see_flat_rows_are_refused,
+          unflatten_gives_its_shape_until_a_flatten_takes_it_back, unflatten_takes_what_is_left_for_minus_one,
+          layers_that_would_not_see_flat_rows_are_refused,
           unflatten_is_refused_where_it_cannot_be_read_or_does_not_fit,
           batch_norm_takes_its_statistics_which_are_no_parameters, batch_norm_without_affine_has_no_parameters,
           batch_norm_is_refused_where_it_cannot_be_served, layer_norm_takes_parameters_of_its_shape,

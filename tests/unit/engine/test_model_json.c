@@ -110,7 +110,7 @@ START_TEST(model_json_refuses_unknown_and_repeated_keys_and_names_them)
     struct error err;
     struct model model = make_model(6, 2);
     model_json_parse("{\"x\":1}", 7, &model, &err);
-    ck_assert_str_eq(err.hint, "the keys are labels, task and input, each at most once");
+    ck_assert_str_eq(err.hint, "the keys are labels, task, threshold and input, each at most once");
     model_json_parse("{\"input\":{\"x\":1}}", 17, &model, &err);
     ck_assert_str_eq(err.hint,
                      "the keys are channels, width, height, pixel_divisor, mean and std, each at most once");
@@ -275,6 +275,20 @@ START_TEST(model_json_takes_two_labels_for_a_binary_model_wherever_its_task_stan
 }
 END_TEST
 
+START_TEST(model_json_reads_a_threshold_for_tasks_that_have_one)
+{
+    ck_assert_float_eq(accepted("{}").threshold, 0.5F);
+    ck_assert_float_eq(accepted("{\"threshold\":0.25,\"task\":\"multilabel\"}").threshold, 0.25F);
+    ck_assert_float_eq(accepted("{\"task\":\"multilabel\",\"threshold\":0}").threshold, 0);
+    ck_assert_float_eq(accepted("{\"task\":\"multilabel\",\"threshold\":1}").threshold, 1);
+    refused("{\"threshold\":0.5}", "threshold goes with the tasks binary and multilabel, not with classification");
+    refused("{\"task\":\"regression\",\"threshold\":0.5}", "not with regression");
+    refused("{\"task\":\"multilabel\",\"threshold\":1.5}", "threshold must be a number from 0 to 1");
+    refused("{\"task\":\"multilabel\",\"threshold\":-0.1}", "threshold must be a number from 0 to 1");
+    refused("{\"task\":\"multilabel\",\"threshold\":\"0.5\"}", "threshold must be a number from 0 to 1");
+}
+END_TEST
+
 UNIT_MAIN("engine/model_json", model_json_defaults_to_a_square_picture_scaled_by_255,
           model_json_reads_labels_size_and_divisor, model_json_leaves_what_is_not_said_at_its_default,
           model_json_refuses_what_is_no_json_object_with_its_place,
@@ -287,4 +301,5 @@ UNIT_MAIN("engine/model_json", model_json_defaults_to_a_square_picture_scaled_by
           model_json_refuses_means_and_deviations_that_do_not_fit,
           model_json_takes_the_size_from_a_structure_that_has_it,
           model_json_reads_the_task_and_what_it_makes_of_the_outputs,
-          model_json_takes_two_labels_for_a_binary_model_wherever_its_task_stands)
+          model_json_takes_two_labels_for_a_binary_model_wherever_its_task_stands,
+          model_json_reads_a_threshold_for_tasks_that_have_one)

@@ -449,6 +449,59 @@ START_TEST(answer_names_the_content_type_of_each_format)
 }
 END_TEST
 
+/* ---- tasks ---- */
+
+/* What stands behind the head of an answer of one row, for a model of this task. */
+static void expect_task(enum model_task task, size_t outputs, float threshold, const char *expected)
+{
+    struct answer answer = answer_of(1, false);
+    model.task = task;
+    model.out_features = outputs;
+    answer.threshold = threshold;
+    cJSON *json = write_json(&answer);
+    const char *head = "{\"model\":\"m\",\"version\":\"7\",";
+    ck_assert_int_eq(strncmp(out.data, head, strlen(head)), 0);
+    ck_assert_str_eq(out.data + strlen(head), expected);
+    cJSON_Delete(json);
+}
+
+START_TEST(answer_of_a_regression_is_its_values)
+{
+    set_up(NULL);
+    expect_task(TASK_REGRESSION, 4, 0, "\"values\":[0.1,0.7,0.15,0.05]}\n");
+    expect_task(TASK_REGRESSION, 1, 0, "\"values\":[0.1]}\n");
+    tear_down();
+}
+END_TEST
+
+START_TEST(answer_of_a_binary_model_is_class_1s_probability_and_the_class_beyond_the_threshold)
+{
+    static const char *const names[N] = {"no", "yes", "", ""};
+    set_up(names);
+    expect_task(TASK_BINARY, 1, 0.5F, "\"class\":0,\"label\":\"no\",\"probability\":0.1}\n");
+    expect_task(TASK_BINARY, 1, 0.05F, "\"class\":1,\"label\":\"yes\",\"probability\":0.1}\n");
+    expect_task(TASK_BINARY, 1, 0.1F, "\"class\":0,\"label\":\"no\",\"probability\":0.1}\n");
+    tear_down();
+}
+END_TEST
+
+START_TEST(answer_of_several_labels_names_those_beyond_the_threshold)
+{
+    static const char *const names[N] = {"a", "b", "c", "d"};
+    set_up(names);
+    expect_task(TASK_MULTILABEL, 4, 0.5F,
+                "\"classes\":[1],\"labels\":[\"b\"],\"probabilities\":[0.1,0.7,0.15,0.05]}\n");
+    expect_task(TASK_MULTILABEL, 4, 0.1F,
+                "\"classes\":[1,2],\"labels\":[\"b\",\"c\"],\"probabilities\":[0.1,0.7,0.15,0.05]}\n");
+    expect_task(TASK_MULTILABEL, 4, 1, "\"classes\":[],\"labels\":[],\"probabilities\":[0.1,0.7,0.15,0.05]}\n");
+    tear_down();
+    set_up(NULL);
+    expect_task(TASK_MULTILABEL, 4, 0.5F,
+                "\"classes\":[1],\"labels\":[null],\"probabilities\":[0.1,0.7,0.15,0.05]}\n");
+    tear_down();
+}
+END_TEST
+
 UNIT_MAIN("server/answer", answer_is_one_flat_object_for_an_input_without_a_batch_axis,
           answer_is_a_list_for_a_batch_even_of_one_row, answer_writes_labels_so_that_they_read_back,
           answer_says_null_where_the_model_has_no_labels, answer_gives_logits_only_when_asked,
@@ -458,4 +511,6 @@ UNIT_MAIN("server/answer", answer_is_one_flat_object_for_an_input_without_a_batc
           answer_gives_raw_probabilities, answer_gives_an_npy_of_rows_by_classes,
           answer_appends_behind_what_is_there, answer_takes_the_format_that_accept_prefers,
           answer_gives_json_to_an_accept_that_names_nothing_it_has, answer_survives_qualities_that_are_none,
-          answer_names_the_content_type_of_each_format)
+          answer_names_the_content_type_of_each_format, answer_of_a_regression_is_its_values,
+          answer_of_a_binary_model_is_class_1s_probability_and_the_class_beyond_the_threshold,
+          answer_of_several_labels_names_those_beyond_the_threshold)

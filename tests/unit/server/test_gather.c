@@ -131,10 +131,12 @@ START_TEST(gather_refuses_what_would_pass_the_largest_batch)
     read_rows(predictions[1], 0, 2);
     ck_assert(gather_add(gather, predictions[0]));
     ck_assert(!gather_add(gather, predictions[1]));
+    ck_assert(gather_takes(gather, predictions[1]));
     ck_assert_uint_eq(run_all(&report), 3);
     ck_assert(gather_add(gather, predictions[1]));
     ck_assert_uint_eq(run_all(&report), 2);
     read_rows(predictions[2], 0, BATCH_MAX + 1);
+    ck_assert(!gather_takes(gather, predictions[2]));
     ck_assert(!gather_add(gather, predictions[2]));
     tear_down();
 }
@@ -142,11 +144,13 @@ END_TEST
 
 START_TEST(gather_refuses_what_would_hold_its_loop_up)
 {
-    set_up((const char *const[]){LINEAR(8, 2000000), RELU, LINEAR(2000000, 3), NULL});
+    set_up((const char *const[]){LINEAR(8, 300000), RELU, LINEAR(300000, 3), NULL});
     read_rows(predictions[0], 0, 1);
     read_rows(predictions[1], 0, 2);
+    ck_assert(!gather_takes(gather, predictions[1])); /* 7 million multiplications */
+    ck_assert(!gather_add(gather, predictions[1]));
+    ck_assert(gather_takes(gather, predictions[0]));
     ck_assert(gather_add(gather, predictions[0]));
-    ck_assert(!gather_add(gather, predictions[1])); /* 44 million multiplications */
     tear_down();
 }
 END_TEST

@@ -542,6 +542,84 @@ START_TEST(threads_decode_beside_each_other)
 }
 END_TEST
 
+/* ---- colour ---- */
+
+/* A row of pixels behind the filter 0, as three planes. */
+static void expect_planes(struct png_kind kind, const uint8_t *samples, size_t len, const uint8_t *expected)
+{
+    uint8_t row[64] = {0}, planes[64];
+    const struct image_options options = {.width = kind.width, .height = 1, .colour = true, .pixels_max = 64};
+    struct image_info info;
+    struct error err = {0};
+    struct bytes png = {0};
+    memcpy(row + 1, samples, len);
+    png_write(&png, kind, row, 1 + len);
+    enum status status = image_decode(png.data, png.len, &options, planes, &info, &err);
+    ck_assert_msg(status == STATUS_OK, "%s", err.message);
+    ck_assert_mem_eq(planes, expected, 3 * kind.width);
+    free(png.data);
+}
+
+START_TEST(decode_in_colour_gives_a_plane_for_each_channel)
+{
+    const uint8_t rgb[] = {1, 2, 3, 4, 5, 6};
+    expect_planes((struct png_kind){.width = 2, .height = 1, .depth = 8, .colour = 2}, rgb, sizeof rgb,
+                  (const uint8_t[]){1, 4, 2, 5, 3, 6});
+    const uint8_t rgb_alpha[] = {200, 100, 50, 128, 255, 254, 253, 0};
+    expect_planes((struct png_kind){.width = 2, .height = 1, .depth = 8, .colour = 6}, rgb_alpha, sizeof rgb_alpha,
+                  (const uint8_t[]){100, 0, 50, 0, 25, 0});
+}
+END_TEST
+
+START_TEST(decode_in_colour_gives_three_equal_planes_for_gray)
+{
+    const uint8_t gray[] = {7, 9}, gray_alpha[] = {200, 100, 255, 128};
+    expect_planes((struct png_kind){.width = 2, .height = 1, .depth = 8}, gray, sizeof gray,
+                  (const uint8_t[]){7, 9, 7, 9, 7, 9});
+    expect_planes((struct png_kind){.width = 2, .height = 1, .depth = 8, .interlace = 0, .colour = 4}, gray_alpha,
+                  sizeof gray_alpha, (const uint8_t[]){78, 128, 78, 128, 78, 128});
+}
+END_TEST
+
+START_TEST(decode_in_colour_reads_pnm_and_inverts_every_plane)
+{
+    static const char ppm[] = "P6 2 1 100 \0\x32\x64\x64\0\x32", pgm[] = "P5 2 1 255 \x07\x09";
+    const struct image_options options = {
+        .width = 2, .height = 1, .colour = true, .invert = true, .pixels_max = 64};
+    struct image_info info;
+    struct error err = {0};
+    uint8_t planes[6];
+    ck_assert_int_eq(image_decode(ppm, sizeof ppm - 1, &options, planes, &info, &err), STATUS_OK);
+    ck_assert_mem_eq(planes, "\xFF\0\x7F\xFF\0\x7F", 6);
+    ck_assert_int_eq(image_decode(pgm, sizeof pgm - 1, &options, planes, &info, &err), STATUS_OK);
+    ck_assert_mem_eq(planes, "\xF8\xF6\xF8\xF6\xF8\xF6", 6);
+}
+END_TEST
+
+START_TEST(decode_in_colour_resizes_each_plane_as_a_gray_picture_is_resized)
+{
+    uint8_t rgb[1 + 3 * 10], plane[10], expected[3], planes[9];
+    const struct image_options options = {.width = 3, .height = 1, .colour = true, .pixels_max = 64};
+    struct image_info info;
+    struct error err = {0};
+    struct bytes png = {0};
+    noise_state = 5;
+    rgb[0] = 0;
+    for (size_t i = 1; i < sizeof rgb; i++)
+        rgb[i] = noise();
+    png_write(&png, (struct png_kind){.width = 10, .height = 1, .depth = 8, .colour = 2}, rgb, sizeof rgb);
+    ck_assert_int_eq(image_decode(png.data, png.len, &options, planes, &info, &err), STATUS_OK);
+    ck_assert(info.resized);
+    for (size_t c = 0; c < 3; c++) {
+        for (size_t x = 0; x < 10; x++)
+            plane[x] = rgb[1 + 3 * x + c];
+        ck_assert_int_eq(image_resize_gray(plane, 10, 1, expected, 3, 1, &err), STATUS_OK);
+        ck_assert_mem_eq(planes + 3 * c, expected, 3);
+    }
+    free(png.data);
+}
+END_TEST
+
 UNIT_MAIN("server/image", sniff_knows_each_format_by_its_full_signature, sniff_takes_no_raw_noise_for_a_picture,
           decode_gives_a_gray_png_of_the_right_size_bit_by_bit, decode_takes_the_luma_of_colours_as_pillow_does,
           decode_lays_alpha_over_black_as_pillow_does, decode_makes_the_transparent_colour_black,
@@ -555,4 +633,6 @@ UNIT_MAIN("server/image", sniff_knows_each_format_by_its_full_signature, sniff_t
           decode_gives_even_gray_for_a_jpeg_without_its_tables, decode_refuses_a_jpeg_that_scans_a_component_twice,
           decode_reads_a_bmp_from_the_bottom, decode_refuses_a_bmp_that_declares_more_rows_than_it_has,
           decode_refuses_a_bmp_index_without_a_colour, decode_reads_pnm_scaled_by_its_own_white,
-          threads_decode_beside_each_other)
+          threads_decode_beside_each_other, decode_in_colour_gives_a_plane_for_each_channel,
+          decode_in_colour_gives_three_equal_planes_for_gray, decode_in_colour_reads_pnm_and_inverts_every_plane,
+          decode_in_colour_resizes_each_plane_as_a_gray_picture_is_resized)

@@ -1007,6 +1007,72 @@ START_TEST(input_takes_the_largest_floats_there_are)
 }
 END_TEST
 
+/* ---- several channels ---- */
+
+static void set_up_planes(size_t channels, size_t width, size_t height)
+{
+    set_up(width, height);
+    input_free(input);
+    model.channels = channels;
+    model.in_features = channels * width * height;
+    for (size_t c = 0; c < channels; c++)
+        for (size_t b = 0; b < 256; b++)
+            model.channel_scale[c][b] = (float)(1000 * c + b);
+    input = input_create(&model);
+    ck_assert_ptr_nonnull(input);
+}
+
+START_TEST(input_takes_each_shape_of_planes_and_knows_its_batch_axis)
+{
+    set_up_planes(3, 2, 4);
+    expect_body(REQUEST(0), json_of(SHAPE(24)), ROW_FLOAT32, 1, false);
+    expect_body(REQUEST(0), json_of(SHAPE(3, 4, 2)), ROW_FLOAT32, 1, false);
+    expect_body(REQUEST(0), json_of(SHAPE(2, 24)), ROW_FLOAT32, 2, true);
+    expect_body(REQUEST(0), json_of(SHAPE(1, 3, 4, 2)), ROW_FLOAT32, 1, true);
+    expect_body(REQUEST(0), json_of(SHAPE(5, 3, 4, 2)), ROW_FLOAT32, 5, true);
+    tear_down();
+}
+END_TEST
+
+START_TEST(input_refuses_other_shapes_of_planes_with_the_mend)
+{
+    set_up_planes(3, 2, 4);
+    refuse_body(REQUEST(0), json_of(SHAPE(4, 2)), STATUS_INVALID, "expected (3, 4, 2) or (24,) for one row");
+    refuse_body(REQUEST(0), json_of(SHAPE(3, 2, 4)), STATUS_INVALID, "(N, 3, 4, 2) or (N, 24) for N");
+    refuse_body(REQUEST(0), json_of(SHAPE(2, 1, 4, 2)), STATUS_INVALID, "(2, 1, 4, 2) came");
+    refuse_body(REQUEST(0), json_of(SHAPE(4, 2, 3)), STATUS_INVALID, "(4, 2, 3) came");
+    ck_assert_ptr_nonnull(strstr(last_error.hint, "x.transpose(2, 0, 1)"));
+    refuse_body(REQUEST(0), json_of(SHAPE(2, 4, 2, 3)), STATUS_INVALID, "came");
+    ck_assert_ptr_nonnull(strstr(last_error.hint, "x.transpose(0, 3, 1, 2)"));
+    tear_down();
+}
+END_TEST
+
+START_TEST(input_scales_json_of_planes_channel_by_channel)
+{
+    set_up_planes(3, 2, 1);
+    static const char body[] = "{\"dtype\":\"uint8\",\"inputs\":[[1,2,3,4,5,6],[7,8,9,10,11,12]]}";
+    expect(REQUEST(0), body, sizeof body - 1, ROW_FLOAT32, 2, true);
+    static const float expected[] = {1, 2, 1003, 1004, 2005, 2006, 7, 8, 1009, 1010, 2011, 2012};
+    ck_assert_mem_eq(floats_of_row(0), expected, sizeof expected);
+    tear_down();
+}
+END_TEST
+
+START_TEST(input_makes_planes_of_a_picture_for_three_channels_and_refuses_it_for_other_numbers)
+{
+    static const char ppm[] = "P6 2 1 255 abcdef";
+    set_up_planes(3, 2, 1);
+    expect(REQUEST(0), ppm, sizeof ppm - 1, ROW_UINT8, 1, false);
+    ck_assert_mem_eq(pixels_of_row(0), "adbecf", 6);
+    tear_down();
+    set_up_planes(2, 2, 1);
+    expect_refusal(REQUEST(0), ppm, sizeof ppm - 1, STATUS_INVALID, "takes 2 channels of 2x1");
+    ck_assert_ptr_nonnull(strstr(last_error.hint, "(2, 1, 2)"));
+    tear_down();
+}
+END_TEST
+
 UNIT_MAIN("server/input", input_reads_a_form_by_its_content_type_before_all_else,
           input_reads_the_parts_of_a_form_in_order, input_mixes_pictures_raw_tensors_npy_and_json_in_one_form,
           input_takes_a_form_of_one_part_as_that_part_came, input_says_which_part_of_a_form_is_wrong,
@@ -1028,4 +1094,6 @@ UNIT_MAIN("server/input", input_reads_a_form_by_its_content_type_before_all_else
           input_tells_the_sizes_of_pictures_that_were_resized, input_refuses_another_size_where_it_was_told_to,
           input_inverts_pictures_and_nothing_else, input_refuses_more_rows_than_allowed_in_every_form,
           input_refuses_a_picture_of_too_many_pixels, input_refuses_what_is_no_number_with_its_row_and_index,
-          input_takes_the_largest_floats_there_are)
+          input_takes_the_largest_floats_there_are, input_takes_each_shape_of_planes_and_knows_its_batch_axis,
+          input_refuses_other_shapes_of_planes_with_the_mend, input_scales_json_of_planes_channel_by_channel,
+          input_makes_planes_of_a_picture_for_three_channels_and_refuses_it_for_other_numbers)

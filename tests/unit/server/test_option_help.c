@@ -129,7 +129,7 @@ START_TEST(options_print_lets_a_long_value_push_its_own_line_alone)
     char *text = written(print), line[200];
     snprintf(line, sizeof line, "models              %s  --models", path);
     ck_assert(has_line(text, line));
-    ck_assert(has_line(text, "port                8080          default"));
+    ck_assert(has_line(text, "port                8080              default"));
     free(text);
 }
 END_TEST

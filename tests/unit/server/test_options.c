@@ -17,6 +17,9 @@ START_TEST(options_serve_with_defaults_where_nothing_is_said)
     ck_assert_uint_eq(options->admin_port, OPTION_OFF);
     ck_assert(!options->admin);
     ck_assert_ptr_null(options->models);
+    ck_assert_ptr_null(options->model);
+    ck_assert_ptr_null(options->labels);
+    ck_assert_ptr_null(options->output);
     ck_assert_str_eq(options->device, "auto");
     ck_assert_str_eq(options->kernels, "auto");
     ck_assert_uint_eq(options->io_threads, OPTION_AUTO);
@@ -54,6 +57,7 @@ START_TEST(options_know_each_command)
     ck_assert_int_eq(PARSED("predict", "a.png")->command, COMMAND_PREDICT);
     ck_assert_int_eq(PARSED("model")->command, COMMAND_MODEL);
     ck_assert_int_eq(PARSED("check")->command, COMMAND_CHECK);
+    ck_assert_int_eq(PARSED("golden")->command, COMMAND_GOLDEN);
     ck_assert_int_eq(PARSED("--help")->command, COMMAND_HELP);
     ck_assert_int_eq(PARSED("-h")->command, COMMAND_HELP);
     ck_assert_int_eq(PARSED("help")->command, COMMAND_HELP);
@@ -73,6 +77,41 @@ START_TEST(options_take_a_value_behind_the_flag_or_behind_an_equals_sign)
     ck_assert_str_eq(options->hosts.texts[0], "::1");
     ck_assert_str_eq(options->models, "/a=b");
     ck_assert_uint_eq(options->workers, 3);
+}
+END_TEST
+
+/* What goes with none of the others: see options_take_one_model_and_its_labels. */
+static bool is_left_out(size_t option)
+{
+    return option == OPTION_CONFIG || option == OPTION_MODEL || option == OPTION_LABELS || option == OPTION_OUTPUT;
+}
+
+START_TEST(options_take_one_model_and_its_labels)
+{
+    const struct options *options = PARSED("serve", "--port", "1", "net.pth", "--labels", "a,b");
+    ck_assert_str_eq(options->model, "net.pth");
+    ck_assert_str_eq(options->labels, "a,b");
+    ck_assert_uint_eq(options->port, 1);
+    ck_assert_uint_eq(options->file_count, 0);
+    ck_assert_int_eq(options->origins[OPTION_MODEL].source, SOURCE_FLAG);
+    ck_assert_str_eq(PARSED("model", "a.pt")->model, "a.pt");
+    ck_assert_str_eq(PARSED("check", "--model=a.pt")->model, "a.pt");
+    options = PARSED("golden", "a/1", "--output", "g");
+    ck_assert_str_eq(options->model, "a/1");
+    ck_assert_str_eq(options->output, "g");
+    options = PARSED("predict", "--model", "a.pt", "boot.png");
+    ck_assert_str_eq(options->model, "a.pt");
+    ck_assert_uint_eq(options->file_count, 1);
+}
+END_TEST
+
+START_TEST(options_refuse_two_models_and_an_output_that_nothing_writes)
+{
+    REFUSED("--model is given twice", "serve", "--model", "a.pt", "b.pt");
+    REFUSED("unexpected argument b.pt", "serve", "a.pt", "b.pt");
+    REFUSED("--model a.pt goes without --models m", "serve", "--models", "m", "a.pt");
+    REFUSED("--output g goes with mlpd golden", "serve", "--output", "g");
+    REFUSED("came with an empty value", "model", "");
 }
 END_TEST
 
@@ -118,7 +157,7 @@ START_TEST(options_set_every_field)
     ck_assert_str_eq(options->access_log, "/a");
     ck_assert_uint_eq(options->access_log_sample, 18);
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        ck_assert_int_eq(options->origins[i].source, i == OPTION_CONFIG ? SOURCE_DEFAULT : SOURCE_FLAG);
+        ck_assert_int_eq(options->origins[i].source, is_left_out(i) ? SOURCE_DEFAULT : SOURCE_FLAG);
 }
 END_TEST
 
@@ -299,8 +338,8 @@ START_TEST(options_refuse_what_they_do_not_know)
     REFUSED("unknown option --Port", "--Port=1");
     REFUSED("unknown option --=", "--=");
     REFUSED("unexpected argument -p", "serve", "-p", "1");
-    REFUSED("unexpected argument x", "serve", "x");
-    REFUSED("unexpected argument x", "model", "--kernels", "generic", "x");
+    REFUSED("unexpected argument y", "serve", "x", "y");
+    REFUSED("unexpected argument y", "model", "--kernels", "generic", "x", "y");
 }
 END_TEST
 
@@ -323,7 +362,7 @@ START_TEST(options_name_what_was_probably_meant)
     REFUSED("mlpd --help lists the options", "--nonsense=80");
     REFUSED("did you mean predict?", "predct", "a.png");
     REFUSED("did you mean check?", "chek");
-    REFUSED("the commands are serve, predict, model and check", "dance");
+    REFUSED("the commands are serve, predict, model, check and golden", "dance");
 }
 END_TEST
 
@@ -428,6 +467,7 @@ START_TEST(options_cut_what_is_absurdly_long)
 END_TEST
 
 UNIT_MAIN("server/options", options_serve_with_defaults_where_nothing_is_said, options_know_each_command,
+          options_take_one_model_and_its_labels, options_refuse_two_models_and_an_output_that_nothing_writes,
           options_take_a_value_behind_the_flag_or_behind_an_equals_sign, options_set_every_field,
           options_refuse_a_flag_that_is_given_twice, options_take_hosts_between_commas_and_repeated,
           options_take_as_many_hosts_as_there_is_room_for, options_refuse_what_can_be_no_address_with_the_mend,

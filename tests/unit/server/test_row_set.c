@@ -186,9 +186,24 @@ START_TEST(row_set_keeps_no_more_memory_than_it_is_allowed)
 }
 END_TEST
 
+START_TEST(row_set_scales_bytes_by_the_channel_that_they_are_of)
+{
+    struct row_set set = set_of(10);
+    model.channels = 3;
+    for (size_t c = 0; c < 3; c++)
+        for (size_t b = 0; b < 256; b++)
+            model.channel_scale[c][b] = (float)(1000 * c + b);
+    append(&set, (const uint8_t[]){1, 2, 3, 4, 5, 6}, ROW_UINT8, 2);
+    append(&set, (const float[]){7, 8, 9}, ROW_FLOAT32, 1);
+    append(&set, (const uint8_t[]){1, 1, 1}, ROW_UINT8, 1);
+    assert_floats(&set, (const float[]){1, 1002, 2003, 4, 1005, 2006, 7, 8, 9, 1, 1001, 2001}, 4);
+    row_set_free(&set);
+}
+END_TEST
+
 UNIT_MAIN("server/row_set", row_set_knows_a_rows_bytes, row_set_copies_what_is_appended_one_behind_the_other,
           row_set_borrows_rows_that_come_in_one_piece, row_set_copies_floats_that_are_not_aligned,
           row_set_copies_what_it_takes_when_more_may_come, row_set_takes_rows_behind_those_that_were_appended,
           row_set_becomes_float_as_soon_as_one_row_is,
           row_set_refuses_more_rows_than_it_may_take_and_says_both_numbers, row_set_begins_anew_after_a_reset,
-          row_set_keeps_no_more_memory_than_it_is_allowed)
+          row_set_keeps_no_more_memory_than_it_is_allowed, row_set_scales_bytes_by_the_channel_that_they_are_of)
