@@ -276,6 +276,50 @@ def test_a_broken_new_version_leaves_the_old_one_serving_until_it_is_mended(root
         answers_as(daemon, "/predict", new)
 
 
+def test_a_new_version_that_its_golden_file_belies_is_not_served(root):
+    old = add(root, "a", 1, 1)
+    with Administered("--models", root, "--models-poll-ms", 0) as daemon:
+        new = add(root, "a", 2, 2)
+        harness.run("golden", old, "--output", new / "golden.safetensors", check=0)
+        answer = daemon.administer("/models/a/load")
+        assert answer.status >= 400 and "golden.safetensors" in answer.json()["error"], repr(answer)
+        answers_as(daemon, "/predict", old)
+        version = daemon.listed()["a"]["versions"]["2"]
+        assert version["state"] == "UNAVAILABLE" and "golden.safetensors" in version["reason"]
+        harness.run("golden", new, check=0)
+        assert daemon.administer("/models/a/load").status == 200
+        answers_as(daemon, "/predict", new)
+
+
+def test_what_was_assumed_of_a_model_is_logged_at_the_start_and_later(root):
+    for name in ("a", "b"):
+        (add(root, name, 1, 1) / "structure.txt").unlink()
+    with Administered("--models", root, "--models-poll-ms", 0) as daemon:
+        for said in ("a/1", "b/1"):
+            assert re.search(rf"warning: {said}: .*structure\.txt", daemon.text()), daemon.text()
+        (add(root, "b", 2, 2) / "structure.txt").unlink()
+        assert daemon.administer("/models/b/load").status == 200
+        assert re.search(r"b/2: .*structure\.txt", daemon.text()), daemon.text()
+
+
+def test_a_file_by_itself_is_replaced_by_another(root, tmp_path):
+    old, new = add(root, "a", 1, 1), add(root, "a", 2, 2)
+    net = shutil.copy(old / "model.safetensors", tmp_path / "net.safetensors")
+    with Administered("--models-poll-ms", 50, net) as daemon:
+        before = daemon.predict(ROW).json()
+        assert (before["model"], before["version"]) == ("net", "1")
+        assert daemon.ask("POST", "/models/net/predict", ROW).json() == before
+        shutil.copy(new / "model.safetensors", tmp_path / "next")
+        os.replace(tmp_path / "next", net)
+        end = time.monotonic() + harness.TIMEOUT
+        while daemon.predict(ROW).json() == before:
+            assert time.monotonic() < end, daemon.text()
+            time.sleep(0.05)
+        row = bodies.scaled(np.frombuffer(ROW, np.uint8))[None]
+        expected = models.softmax(models.Oracle(new).logits(row))[0]
+        assert np.allclose(daemon.predict(ROW).json()["probabilities"], expected, rtol=1e-3, atol=1e-5)
+
+
 def test_a_signal_makes_it_look_where_it_does_not_by_itself(root):
     add(root, "a", 1, 1)
     with Administered("--models", root, "--models-poll-ms", 0) as daemon:

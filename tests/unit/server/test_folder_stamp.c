@@ -104,7 +104,26 @@ START_TEST(folder_stamp_of_a_folder_that_is_not_there_is_that_of_an_empty_one)
 }
 END_TEST
 
+START_TEST(folder_stamp_of_a_file_changes_when_another_takes_its_place)
+{
+    char *folder = folder_create(), *net = folder_path(folder, "net"), *other = folder_path(folder, "other");
+    struct folder_stamp stamp;
+    folder_write(folder, "net", "1");
+    folder_write(folder, "other", "1");
+    folder_stamp(net, &stamp);
+    ck_assert_uint_eq(stamp.files, 1);
+    ck_assert(!stamp.moved_in);
+    ck_assert_uint_eq(digest(net), stamp.digest);
+    ck_assert_int_eq(rename(other, net), 0);
+    ck_assert_uint_ne(digest(net), stamp.digest);
+    free(net);
+    free(other);
+    folder_remove(folder);
+}
+END_TEST
+
 UNIT_MAIN("server/folder_stamp", folder_stamp_changes_with_its_files_and_not_without,
           folder_stamp_changes_when_a_file_takes_anothers_place, folder_stamp_follows_links,
           folder_stamp_tells_a_folder_that_was_moved_to_its_place_from_one_that_is_being_written,
-          folder_stamp_of_a_folder_that_is_not_there_is_that_of_an_empty_one)
+          folder_stamp_of_a_folder_that_is_not_there_is_that_of_an_empty_one,
+          folder_stamp_of_a_file_changes_when_another_takes_its_place)

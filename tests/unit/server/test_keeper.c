@@ -10,7 +10,7 @@
 #include "server/telemetry.h"
 #include "tests/unit/fixture.h"
 
-static char *folder;
+static char *folder, *only_path;
 static struct telemetry telemetry;
 static struct catalog *catalog;
 static struct catalog_reader *reader;
@@ -18,7 +18,8 @@ static struct batch_workers *workers;
 static struct keeper *keeper;
 static sem_t done;
 
-static void set_up(const char *default_model)
+/* `only` is NULL, or a path in the folder of the model that is served by itself. */
+static void set_up_with(const char *default_model, const char *only)
 {
     const struct batch_workers_options workers_options = {.workers = 1, .batch_max = 4};
     const struct catalog_options catalog_options = {
@@ -28,8 +29,14 @@ static void set_up(const char *default_model)
     ck_assert_int_eq(batch_workers_start(&workers_options, &workers, NULL), STATUS_OK);
     ck_assert_int_eq(catalog_create(&catalog_options, &catalog, NULL), STATUS_OK);
     reader = catalog_take_reader(catalog);
+    only_path = only ? folder_path(folder, only) : NULL;
+    if (only) {
+        folder_make(folder, only);
+        fixture_write(only_path, (const char *const[]){LINEAR(4, 3), NULL}, NULL);
+    }
     struct keeper_options options = {
         .models = folder,
+        .model = only_path,
         .default_model = default_model,
         .served = {.batch_max = 4},
         .catalog = catalog,
@@ -43,6 +50,11 @@ static void set_up(const char *default_model)
     sem_init(&done, 0, 0);
 }
 
+static void set_up(const char *default_model)
+{
+    set_up_with(default_model, NULL);
+}
+
 static void tear_down(void)
 {
     keeper_free(keeper);
@@ -50,6 +62,7 @@ static void tear_down(void)
     batch_workers_free(workers);
     telemetry_close(&telemetry);
     sem_destroy(&done);
+    free(only_path);
     folder_remove(folder);
 }
 
@@ -208,6 +221,26 @@ START_TEST(keeper_unloads_until_it_is_told_to_load)
 }
 END_TEST
 
+START_TEST(keeper_serves_a_model_by_itself_and_keeps_it_while_its_files_are_broken)
+{
+    struct error err;
+    set_up_with(NULL, "net");
+    load_all();
+    ASSERT_DESCRIBED("net", "[{\"version\":\"1\",\"state\":\"READY\"");
+    ck_assert_uint_eq(catalog_summarise(catalog).models, 1);
+    folder_write(folder, "net/structure.txt", "nonsense");
+    ck_assert_int_eq(give(KEEPER_LOAD, "net", &err), STATUS_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.message, "structure.txt"));
+    ck_assert_uint_eq(catalog_summarise(catalog).ready_versions, 1);
+    ck_assert_int_eq(give(KEEPER_LOAD, "b", &err), STATUS_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(err.message, "alone is served"));
+    ck_assert_str_ne(err.hint, "");
+    ck_assert_int_eq(give(KEEPER_UNLOAD, "net", &err), STATUS_OK);
+    ASSERT_DESCRIBED("net", "\"UNAVAILABLE\"");
+    tear_down();
+}
+END_TEST
+
 START_TEST(keeper_that_has_stopped_refuses_tasks)
 {
     struct error err;
@@ -227,4 +260,6 @@ END_TEST
 UNIT_MAIN("server/keeper", keeper_loads_what_the_policy_wants_of_every_model,
           keeper_does_not_start_with_nothing_to_serve_and_says_why, keeper_serves_the_good_models_beside_a_bad_one,
           keeper_replaces_versions_and_keeps_the_old_ones_while_a_new_one_is_broken,
-          keeper_unloads_until_it_is_told_to_load, keeper_that_has_stopped_refuses_tasks)
+          keeper_unloads_until_it_is_told_to_load,
+          keeper_serves_a_model_by_itself_and_keeps_it_while_its_files_are_broken,
+          keeper_that_has_stopped_refuses_tasks)
