@@ -2,26 +2,31 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 
-/* FNV-1a. */
-static uint64_t digest_bytes(uint64_t digest, const void *data, size_t len)
+/* FNV-1a, of one byte more. */
+static uint64_t digest_byte(uint64_t digest, unsigned char byte)
 {
-    const unsigned char *bytes = data;
-    for (size_t i = 0; i < len; i++)
-        digest = (digest ^ bytes[i]) * UINT64_C(1099511628211);
+    return (digest ^ byte) * UINT64_C(1099511628211);
+}
+
+static uint64_t digest_number(uint64_t digest, uint64_t number)
+{
+    for (unsigned shift = 0; shift < 64; shift += 8)
+        digest = digest_byte(digest, (unsigned char)(number >> shift));
     return digest;
 }
 
 static uint64_t digest_file(const char *name, const struct stat *info)
 {
-    const uint64_t facts[] = {
-        (uint64_t)info->st_dev,         (uint64_t)info->st_ino,          (uint64_t)info->st_size,
-        (uint64_t)info->st_mtim.tv_sec, (uint64_t)info->st_mtim.tv_nsec,
-    };
-    uint64_t digest = digest_bytes(UINT64_C(14695981039346656037), name, strlen(name));
-    return digest_bytes(digest, facts, sizeof facts);
+    uint64_t digest = UINT64_C(14695981039346656037);
+    for (; *name; name++)
+        digest = digest_byte(digest, (unsigned char)*name);
+    digest = digest_number(digest, (uint64_t)info->st_dev);
+    digest = digest_number(digest, (uint64_t)info->st_ino);
+    digest = digest_number(digest, (uint64_t)info->st_size);
+    digest = digest_number(digest, (uint64_t)info->st_mtim.tv_sec);
+    return digest_number(digest, (uint64_t)info->st_mtim.tv_nsec);
 }
 
 static bool is_later(const struct timespec *a, const struct timespec *b)
@@ -47,7 +52,7 @@ static void stamp_file(const char *path, struct folder_stamp *stamp)
     if (stat(path, &info) != 0)
         return;
     stamp->files = 1;
-    stamp->digest = digest_file("", &info);
+    stamp->digest = digest_file(path, &info);
 }
 
 void folder_stamp(const char *path, struct folder_stamp *ret)
