@@ -23,7 +23,7 @@ struct worker {
     /* A batch has at most batch_max parts, each of at least one row; `jobs` are their owners. */
     struct batch_part *parts;
     struct job **jobs;
-    bool *gone;
+    bool *gone, *begins; /* by part: nobody waits for its job; the part is its job's first */
     size_t part_count;
     size_t live_count;             /* of the parts, those that are run; the jobs of the others are gone */
     _Atomic int64_t busy_since_ns; /* 0 between batches */
@@ -95,6 +95,7 @@ static void take_rows(struct worker *worker, struct job *job, size_t count)
     const struct model *model = worker->batcher->backend->model;
     size_t row_bytes = backend_row_bytes(model, job->dtype);
     worker->jobs[worker->part_count] = job;
+    worker->begins[worker->part_count] = job->taken == 0;
     worker->parts[worker->part_count++] = (struct batch_part){
         .rows = (const char *)job->rows + job->taken * row_bytes,
         .dtype = job->dtype,
@@ -153,7 +154,7 @@ static void set_gone_aside(struct worker *worker)
     memset(worker->gone, 0, worker->part_count * sizeof *worker->gone);
     options->mark_gone(options->context, worker->jobs, worker->part_count, worker->gone);
     for (size_t i = worker->part_count; i-- > 0;)
-        if (worker->gone[i] && worker->jobs[i]->taken == worker->parts[i].count)
+        if (worker->gone[i] && worker->begins[i])
             swap_parts(worker, i, --worker->live_count);
 }
 
@@ -358,6 +359,7 @@ static void worker_free(struct worker *worker)
     free(worker->parts);
     free(worker->jobs);
     free(worker->gone);
+    free(worker->begins);
 }
 
 static enum status worker_start(struct batcher *batcher, struct worker *worker, struct error *err)
@@ -367,7 +369,8 @@ static enum status worker_start(struct batcher *batcher, struct worker *worker, 
     worker->parts = calloc(batch_max, sizeof *worker->parts);
     worker->jobs = calloc(batch_max, sizeof *worker->jobs);
     worker->gone = calloc(batch_max, sizeof *worker->gone);
-    if (!worker->parts || !worker->jobs || !worker->gone)
+    worker->begins = calloc(batch_max, sizeof *worker->begins);
+    if (!worker->parts || !worker->jobs || !worker->gone || !worker->begins)
         return error_set(err, STATUS_NO_MEMORY, "no memory for a worker");
     enum status status = batcher->backend->ops->executor_create(batcher->backend, &worker->executor, err);
     if (status != STATUS_OK)
