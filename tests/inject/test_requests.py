@@ -7,6 +7,7 @@ import gzip
 import http.client
 import os
 import re
+import time
 import zlib
 
 import numpy as np
@@ -244,6 +245,21 @@ def test_a_connection_is_accepted_although_its_listener_could_not_be_watched_aga
                 assert daemon.predict(RAW).body == right
 
 
+def test_an_idle_connection_gives_its_place_up_whichever_call_fails(tiny, tmp_path):
+    """When descriptors run out, one that has been silent for a while is looked for."""
+    with Served(tiny, tmp_path) as served:
+        for nth in range(1, 7):
+            idle = served.daemon.connect()
+            served.daemon.predict(RAW, connection=idle)
+            time.sleep(0.2)
+            with failing(served.control, "accept4", 1), failing(served.control, "recvfrom", nth):
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    served.daemon.predict(RAW)
+                served.control.disarm("recvfrom")
+                idle.close()
+                served.check()
+
+
 def test_connections_of_two_loops_are_served_although_they_cannot_wake_each_other(tiny, tmp_path):
     with Control(tmp_path) as control, Daemon("--models", tiny, "--io-threads", 2, env=control.env()) as daemon:
         right = daemon.predict(RAW).body
@@ -263,6 +279,26 @@ def test_a_refusal_that_cannot_be_sent_is_the_end_of_its_connection_alone(tiny, 
                 served.ask(*REQUESTS["raw"])
             assert served.control.failed("sendmsg")
         served.check()
+
+
+def test_a_head_that_is_refused_is_so_whichever_call_fails(tiny, tmp_path):
+    """What follows it is read and thrown away."""
+    bad = rawhttp.head("POST", "/predict", "Content-Length: 3", "Content-Length: 4") + b"abc"
+
+    def refused(kind, nth):
+        with failing(served.control, kind, nth):
+            with RawConnection(served.daemon.port) as raw:
+                raw.send(bad)
+                try:
+                    assert raw.answer().status in (400, 503)
+                except (OSError, EOFError) as error:
+                    assert kind in ENDS_CONNECTION, repr(error)
+            served.control.disarm(kind)
+            served.check()
+
+    kinds = ("recvfrom", "sendmsg", "realloc", "calloc")
+    with Served(tiny, tmp_path) as served:
+        check_all(refused, [(kind, nth) for kind in kinds for nth in range(1, 7)])
 
 
 def test_a_client_that_has_gone_is_found_although_a_look_for_it_failed(tiny, tmp_path):
