@@ -252,22 +252,23 @@ static size_t drain(struct daemon *daemon)
     return lost;
 }
 
-/* Work that cannot be interrupted ends the process when it takes too long: nobody waits for its answer. */
+/* Work that cannot be interrupted ends the process when it takes too long: nobody waits for its answer. The exit code, to which
+ * the argument points, tells of requests that were lost; work for nobody is none. */
 static void *end_process_later(void *argument)
 {
-    (void)argument;
+    const int *exit_code = argument;
     struct timespec left = {.tv_sec = ABANDON_MS / 1000, .tv_nsec = ABANDON_MS % 1000 * MS};
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         continue;
-    log_write(LOG_ERROR, "a worker did not end within %d ms; the process ends without it", ABANDON_MS);
+    log_write(LOG_WARNING, "work for nobody did not end within %d ms; the process ends without it", ABANDON_MS);
     log_stop();
-    _exit(EXIT_FAULT);
+    _exit(*exit_code);
 }
 
-static void abandon(struct daemon *daemon)
+static void abandon(struct daemon *daemon, int exit_code)
 {
     pthread_t guard;
-    bool guarded = pthread_create(&guard, NULL, end_process_later, NULL) == 0;
+    bool guarded = pthread_create(&guard, NULL, end_process_later, &exit_code) == 0;
     http_server_abandon(daemon->http);
     if (!guarded)
         return;
@@ -342,7 +343,7 @@ int command_serve(const struct options *options)
         announce(&daemon);
         run(&daemon);
         exit_code = drain(&daemon) ? EXIT_FAULT : EXIT_SUCCESS;
-        abandon(&daemon);
+        abandon(&daemon, exit_code);
     }
     stop(&daemon);
     return status == STATUS_OK ? exit_code : command_fail(EXIT_FAULT, &err);
