@@ -2,69 +2,21 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { LEVELS_MAX = 2, ITEMS_MAX = 16, STRING_BYTES_MAX = 64, DIGITS_MAX = 17 };
+#include "engine/python_float.h"
+
+enum { LEVELS_MAX = 2, ITEMS_MAX = 16, STRING_BYTES_MAX = 64 };
 
 /* ---- Floats ---- */
 
-/* The fewest significant digits that read back to `value`, without point and sign; ret_exponent is that of the first. */
-static size_t shortest_digits(double value, char digits[DIGITS_MAX + 1], int *ret_exponent)
-{
-    char text[32];
-    for (int count = 1; count <= DIGITS_MAX; count++) {
-        snprintf(text, sizeof text, "%.*e", count - 1, value);
-        if (count == DIGITS_MAX || strtod(text, NULL) == value)
-            break;
-    }
-    size_t len = 0;
-    const char *at = text;
-    for (; *at != 'e'; at++)
-        if (*at >= '0' && *at <= '9')
-            digits[len++] = *at;
-    digits[len] = '\0';
-    *ret_exponent = (int)strtol(at + 1, NULL, 10);
-    return len;
-}
-
-/* 1.5e-07: one digit before the point. */
-static void put_scientific(FILE *out, const char *digits, size_t len, int exponent)
-{
-    fprintf(out, "%c%s%se%c%02d", digits[0], len > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+',
-            abs(exponent));
-}
-
-/* 0.0015, 1.5, 1500.0 */
-static void put_fixed(FILE *out, const char *digits, int len, int exponent)
-{
-    if (exponent < 0)
-        fputs("0.", out);
-    for (int i = exponent + 1; i < 0; i++)
-        putc('0', out);
-    int last = exponent + 2 > len ? exponent + 2 : len;
-    for (int i = 0; i < last; i++) {
-        if (i == exponent + 1 && exponent >= 0)
-            putc('.', out);
-        putc(i < len ? digits[i] : '0', out);
-    }
-}
-
 void python_repr_float(FILE *out, double value)
 {
-    char digits[DIGITS_MAX + 1];
-    int exponent;
-    if (!isfinite(value)) {
-        fputs(isnan(value) ? "nan" : value < 0 ? "-inf" : "inf", out);
-        return;
-    }
-    if (signbit(value))
-        putc('-', out);
-    size_t len = shortest_digits(fabs(value), digits, &exponent);
-    if (exponent < -4 || exponent >= 16)
-        put_scientific(out, digits, len, exponent);
+    char text[PYTHON_FLOAT_BYTES];
+    if (isfinite(value))
+        fputs(python_float_text(value, false, text), out);
     else
-        put_fixed(out, digits, (int)len, exponent);
+        fputs(isnan(value) ? "nan" : value < 0 ? "-inf" : "inf", out);
 }
 
 /* ---- Strings, tuples, lists ---- */

@@ -47,7 +47,7 @@ LINES
 keep_home 'microhttpd\.h' 'server/http[a-z0-9_]*\.[ch]'
 keep_home 'stb/' 'server/image[a-z0-9_]*\.c'
 keep_home 'cjson/' '(server|engine)/[a-z0-9_]*json[a-z0-9_]*\.[ch]'
-keep_home 'zlib\.h' 'server/(inflate|image_png[a-z_]*)\.c'
+keep_home 'zlib\.h' '(engine/crc32\.h|server/(inflate|image_png_gray)\.c)'
 keep_home '(protobuf-c/|engine/onnx_schema)' 'engine/onnx[a-z0-9_]*\.[ch]'
 keep_home '(immintrin|x86intrin|arm_neon)\.h' 'kernels/cpu_[a-z0-9_]*\.[ch]'
 keep_home '(cuda|cublas|cudnn)[a-z_]*\.h' '(kernels|engine)/[a-z0-9_]*cuda[a-z0-9_]*\.[ch]'

@@ -183,12 +183,10 @@ static void admit(struct http_loop *loop, int fd, const struct sockaddr *address
     atomic_fetch_sub(&server->connections, 1);
 }
 
-/* No descriptor or memory is left: the listeners rest for a moment, since they would report the same again at once. Whoever
- * has only just connected has had no time yet to send something. */
+/* No descriptor or memory is left: the listeners rest for a moment, since they would report the same again at once. */
 static void rest(struct http_loop *loop)
 {
-    const int64_t rest_ns = REST_MS * INT64_C(1000000);
-    loop->accept_at_ns = loop->now_ns + rest_ns;
+    loop->accept_at_ns = loop->now_ns + REST_MS * INT64_C(1000000);
     http_listen(loop, false);
     make_room(loop);
 }

@@ -37,7 +37,7 @@ struct peer {
     bool reserved; /* has one of the places that are kept for health checks */
     bool gone;     /* its end of stream, or an error, was read */
     enum peer_verdict verdict;
-    unsigned refusal_code; /* of PEER_REFUSED, whose answer went out past libmicrohttpd */
+    unsigned refusal_code; /* of PEER_TOO_SLOW and PEER_REFUSED: their answers go out past libmicrohttpd */
     enum peer_state state;
     int64_t since_ns;                    /* when it came into its state */
     int64_t began_ns;                    /* when the first byte of its request came */

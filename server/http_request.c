@@ -20,9 +20,9 @@
 #include "engine/clock.h"
 #include "server/http_server.h"
 
-/* A connection's memory in the library, zeroed for each request: half of its default, which costs 1 us less and leaves more
- * of the cache to the weights. Headers of 8 KiB still pass. */
 enum {
+    /* A connection's memory in the library, zeroed for each request: less than its default of 32 KiB, which leaves more of the
+     * cache to the weights. Heads of 10 KiB still pass, with room for the answer's. */
     CONNECTION_BYTES = 24 * 1024,
     FIND_GONE_MAX = 256,
     INFLATION_MAX = 1032, /* bytes that deflate makes of one, at most */
@@ -32,6 +32,12 @@ enum {
 static bool is_abandoned(const struct exchange *exchange)
 {
     return atomic_load_explicit(&exchange->loop->server->phase, memory_order_relaxed) >= PHASE_ABANDONED;
+}
+
+static void set_shutting_down(struct error *err)
+{
+    error_set(err, STATUS_OVERLOADED, "the server is shutting down");
+    error_hint(err, "send the request to another replica, or again in a moment");
 }
 
 /* ---- the body ---- */
@@ -61,8 +67,7 @@ static void refuse_fault(struct exchange *exchange)
         return;
     struct error err;
     exchange->out_of_step = true;
-    error_set(&err, STATUS_INVALID, "%s", wire_fault_text(wire->fault));
-    error_hint(&err, "%s", wire_fault_hint(wire->fault));
+    wire_fault_error(wire->fault, &err);
     exchange_refuse_code(exchange, wire_fault_code(wire->fault), &err);
 }
 
@@ -212,8 +217,7 @@ static enum MHD_Result hand_to_slow_lane(struct exchange *exchange)
 static enum MHD_Result refuse_abandoned(struct exchange *exchange)
 {
     struct error err;
-    error_set(&err, STATUS_OVERLOADED, "the server is shutting down");
-    error_hint(&err, "send the request to another replica, or again in a moment");
+    set_shutting_down(&err);
     exchange->request.rejection = HTTP_REJECTED_DRAINING;
     exchange_refuse(exchange, &err);
     return http_respond(exchange);
@@ -301,10 +305,15 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
 
 /* ---- ends ---- */
 
+/* Whether the answer went out past libmicrohttpd. */
+static bool was_refused_raw(const struct peer *peer)
+{
+    return peer->verdict == PEER_TOO_SLOW || peer->verdict == PEER_REFUSED;
+}
+
 static enum http_outcome outcome_of(const struct peer *peer, enum MHD_RequestTerminationCode code)
 {
-    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || peer->verdict == PEER_TOO_SLOW ||
-        peer->verdict == PEER_REFUSED)
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || was_refused_raw(peer))
         return HTTP_DONE;
     return peer->verdict == PEER_ABANDONED || code == MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN ? HTTP_DROPPED
                                                                                              : HTTP_GONE;
@@ -312,9 +321,7 @@ static enum http_outcome outcome_of(const struct peer *peer, enum MHD_RequestTer
 
 static unsigned code_of(const struct exchange *exchange, const struct peer *peer)
 {
-    if (peer->verdict == PEER_TOO_SLOW)
-        return MHD_HTTP_REQUEST_TIMEOUT;
-    if (peer->verdict == PEER_REFUSED)
+    if (was_refused_raw(peer))
         return peer->refusal_code;
     return exchange->stage == STAGE_EXPIRED ? exchange->late.code : exchange->request.reply.code;
 }
@@ -347,9 +354,7 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
 static void on_closed(struct peer *peer)
 {
     if (peer->state != PEER_IDLE) {
-        if (peer->verdict == PEER_TOO_SLOW)
-            http_record_end(peer, NULL, HTTP_DONE, MHD_HTTP_REQUEST_TIMEOUT);
-        else if (peer->verdict == PEER_REFUSED)
+        if (was_refused_raw(peer))
             http_record_end(peer, NULL, HTTP_DONE, peer->refusal_code);
         else if (peer->verdict == PEER_ABANDONED)
             http_record_end(peer, NULL, HTTP_DROPPED, 0);
@@ -466,8 +471,7 @@ static void write_late(struct exchange *exchange, unsigned code)
     const struct http_request *request = &exchange->request;
     struct error err;
     if (code == MHD_HTTP_SERVICE_UNAVAILABLE) {
-        error_set(&err, STATUS_OVERLOADED, "the server is shutting down");
-        error_hint(&err, "send the request to another replica, or again in a moment");
+        set_shutting_down(&err);
     } else {
         error_set(&err, STATUS_EXPIRED,
                   "no answer was ready %lld ms after the request had come, which is its deadline",

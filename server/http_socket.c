@@ -16,9 +16,9 @@
 #include "server/wire.h"
 
 enum {
-    HEAD_BYTES_MAX = 10 * 1024, /* of a request's head; with */
-    DISCARDS_MAX = 64,          /* reads, before a refused request that does not end is cut off */
-    HEAD_PARTS_MAX = 128,       /* lines and query parameters, for each of which the library makes an entry */
+    HEAD_BYTES_MAX = 10 * 1024, /* of a request's head, */
+    HEAD_PARTS_MAX = 128, /* and its lines and query parameters, for each of which the library makes an entry */
+    DISCARDS_MAX = 64,    /* reads, before a refused request that does not end is cut off */
 };
 
 static struct {
@@ -75,8 +75,7 @@ void http_refuse_fault(struct peer *peer)
         peer->verdict != PEER_KEPT)
         return;
     struct error err;
-    error_set(&err, STATUS_INVALID, "%s", wire_fault_text(peer->wire.fault));
-    error_hint(&err, "%s", wire_fault_hint(peer->wire.fault));
+    wire_fault_error(peer->wire.fault, &err);
     refuse(peer, wire_fault_code(peer->wire.fault), &err);
 }
 

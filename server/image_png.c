@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
+
+#include "engine/crc32.h"
 
 enum {
     SIGNATURE_BYTES = 8,
@@ -57,7 +58,7 @@ static enum status next_chunk(struct png *png, struct error *err)
     if (left < CHUNK_BYTES || png->chunk_bytes > left - CHUNK_BYTES)
         return image_refuse_cut(png->file, err, "inside chunk %.4s that begins at byte %zu and has %zu bytes",
                                 (const char *)chunk + 4, png->at, png->chunk_bytes + CHUNK_BYTES);
-    if (crc32_z(0, chunk + 4, 4 + png->chunk_bytes) != image_be32(png->chunk_data + png->chunk_bytes))
+    if (crc32_of(chunk + 4, 4 + png->chunk_bytes) != image_be32(png->chunk_data + png->chunk_bytes))
         return image_refuse_broken(png->file, err, "the CRC of chunk %.4s at byte %zu is wrong",
                                    (const char *)chunk + 4, png->at);
     return STATUS_OK;

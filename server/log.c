@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
 #include "server/log_sink.h"
 
 enum { LIMITED_EVERY_MS = 1000, DIRECT_TIMEOUT_MS = 1000 };
@@ -153,17 +154,10 @@ void log_error(enum log_level level, const struct error *err)
         emit(level, err->message, err->hint);
 }
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Whether a line may be logged now; *ret_left_out is how many might not since the last one. */
 static bool limiter_passes(struct log_limiter *limiter, unsigned long *ret_left_out)
 {
-    int64_t now = monotonic_ms(), next = atomic_load(&limiter->next_ms);
+    int64_t now = clock_now_ns() / 1000000, next = atomic_load(&limiter->next_ms);
     if (now < next || !atomic_compare_exchange_strong(&limiter->next_ms, &next, now + LIMITED_EVERY_MS)) {
         atomic_fetch_add(&limiter->left_out, 1);
         return false;

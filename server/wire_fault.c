@@ -29,3 +29,9 @@ const char *wire_fault_hint(enum wire_fault fault)
     };
     return hints[fault];
 }
+
+enum status wire_fault_error(enum wire_fault fault, struct error *err)
+{
+    error_set(err, STATUS_INVALID, "%s", wire_fault_text(fault));
+    return error_hint(err, "%s", wire_fault_hint(fault));
+}

@@ -1,12 +1,13 @@
 /* What can be wrong with the framing of a request: one table of names, status codes and texts. wire.h finds the faults. Stateless;
  * any thread may call it.
  *
- *     error_set(&err, STATUS_INVALID, "%s", wire_fault_text(wire.fault));
- *     error_hint(&err, "%s", wire_fault_hint(wire.fault));
+ *     wire_fault_error(wire.fault, &err);
  *     http_reply_error_code(request, wire_fault_code(wire.fault), &err);
  */
 #ifndef MLPD_SERVER_WIRE_FAULT_H
 #define MLPD_SERVER_WIRE_FAULT_H
+
+#include "engine/status.h"
 
 #define WIRE_HINT_LENGTH "send either one Content-Length, or Transfer-Encoding: chunked"
 #define WIRE_HINT_CRLF   "end the lines with \\r\\n; HTTP libraries do, a text typed by hand does not"
@@ -62,8 +63,11 @@ enum wire_fault {
 /* The status code that answers it; 0 for WIRE_NO_FAULT. */
 unsigned wire_fault_code(enum wire_fault fault);
 
-/* What came, and how to put it right: for a refusal's error and hint. Never NULL. */
+/* What came, and how to put it right. Never NULL. */
 const char *wire_fault_text(enum wire_fault fault);
 const char *wire_fault_hint(enum wire_fault fault);
+
+/* Both of them, as a refusal. Returns STATUS_INVALID. */
+enum status wire_fault_error(enum wire_fault fault, struct error *err);
 
 #endif
